@@ -12,9 +12,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 from typing import Annotated
 
@@ -76,11 +77,25 @@ def goods(count: int) -> list[tuple[str, dict[str, str]]]:
 
 
 class Events:
-    """An endless mix: searches in words of titles, and touches of items, by some hundred shoppers."""
+    """An endless mix: searches in words of titles, and touches of items, by some hundred shoppers.
 
-    def __init__(self, items: list[tuple[str, dict[str, str]]], seed: int) -> None:
+    Parameters
+    ----------
+    queries
+        How many different queries there are, the n-th of them asked 1/n as often as the first (Zipf's law, which logs
+        of searches follow); by default any words of any title.
+    """
+
+    def __init__(self, items: list[tuple[str, dict[str, str]]], seed: int, queries: int | None = None) -> None:
         self.items, self.chance, self.count = items, random.Random(seed), 0
         self.run = f"{seed}-{time.time_ns()}"
+        self._queries = [self._words(self.chance.choice(items)[1]) for _ in range(queries or 0)]
+        self._often = list(accumulate(1 / rank for rank in range(1, len(self._queries) + 1)))
+
+    def _words(self, item: dict[str, str]) -> str:
+        words = item["title"].split()
+        start = self.chance.randrange(max(1, len(words) - 3))
+        return " ".join(words[start : start + self.chance.randint(2, 4)])[:200]
 
     def next(self) -> tuple[bytes, bytes]:
         """Key and value of the next event, which happens now."""
@@ -89,19 +104,41 @@ class Events:
         user = f"u{self.chance.randrange(SHOPPERS)}"
         event: dict[str, object] = {"event_id": f"{self.run}-{self.count}", "ts": wall_ms(), "user_id": user}
         if self.chance.random() < SEARCHES:
-            words = item["title"].split()
-            start = self.chance.randrange(max(1, len(words) - 3))
-            event |= {"type": "search", "query": " ".join(words[start : start + self.chance.randint(2, 4)])[:200]}
+            [query] = self.chance.choices(self._queries, cum_weights=self._often) if self._queries else [None]
+            event |= {"type": "search", "query": query or self._words(item)}
         else:
             kind = self.chance.choices(["click", "read", "cart", "purchase"], [6, 3, 2, 1])[0]
             event |= {"type": kind, "item_id": item_id}
         return user.encode(), json.dumps(event).encode()
 
 
-class Run:
-    """One worker process with its own topics and Redis database."""
+def busy(processes: Sequence[psutil.Process]) -> float:
+    """CPU seconds that processes have taken."""
+    return sum(sum(process.cpu_times()[:2]) for process in processes)
 
-    def __init__(self, servers: tuple[str, str], name: str, database: int, architecture: str) -> None:
+
+class Run:
+    """Worker processes with their own topics and Redis database.
+
+    Parameters
+    ----------
+    servers
+        Addresses of Kafka and Redis.
+    code
+        A checkout whose worker runs; by default this one.
+    core
+        The core that the workers run on; by default any.
+    """
+
+    def __init__(
+        self,
+        servers: tuple[str, str],
+        name: str,
+        database: int,
+        architecture: str,
+        code: Path | None = None,
+        core: int | None = None,
+    ) -> None:
         bootstrap, redis_url = servers
         self.redis_url = f"{redis_url.rsplit('/', 1)[0]}/{database}"
         self.config = StreamsConfig(
@@ -110,15 +147,20 @@ class Run:
             topics=TopicsConfig(prefix=f"{name}-"),
         )
         self.names = Topics(f"{name}-")
-        self.env = os.environ | {
-            "KAFKA_BOOTSTRAP_SERVERS": bootstrap,
-            "REDIS_URL": self.redis_url,
-            "LIVESHELF_TOPICS__PREFIX": f"{name}-",
-            "LIVESHELF_WORKER__GROUP": name,
-            "LIVESHELF_WORKER__METRICS_EVERY_S": str(SNAPSHOT_S),
-            "LIVESHELF_MODEL__ARCHITECTURE": architecture,
-            "LIVESHELF_MODEL__VERSION": "",
-        }
+        self.env = (
+            os.environ
+            | {
+                "KAFKA_BOOTSTRAP_SERVERS": bootstrap,
+                "REDIS_URL": self.redis_url,
+                "LIVESHELF_TOPICS__PREFIX": f"{name}-",
+                "LIVESHELF_WORKER__GROUP": name,
+                "LIVESHELF_WORKER__METRICS_EVERY_S": str(SNAPSHOT_S),
+                "LIVESHELF_MODEL__ARCHITECTURE": architecture,
+                "LIVESHELF_MODEL__VERSION": "",
+            }
+            | ({} if code is None else {"PYTHONPATH": str(code)})
+        )
+        self.core = core
         topics.create(self.config.kafka, self.config.topics)
         self.producer = KafkaProducer(**self.config.kafka.client(), acks="all", linger_ms=0)
         self.metrics = KafkaConsumer(**self.config.kafka.client(), group_id=None)
@@ -130,24 +172,42 @@ class Run:
         for item_id, item in items:
             self.producer.send(self.names.items, key=item_id.encode(), value=json.dumps(item).encode())
         self.producer.flush()
-        process = subprocess.Popen([sys.executable, "-m", "liveshelf", "worker"], env=self.env)
-        try:
-            for snapshot in reporting.follow(self.config):
-                if process.poll() is not None:
-                    raise SystemExit("the worker ended; see above")
-                if snapshot is not None and snapshot.gauges["items"] >= len(items):
-                    break
-            yield psutil.Process(process.pid)
-        finally:
-            process.terminate()
-            process.wait(timeout=30)
+        with self.workers(items, 1) as [process]:
+            yield process
 
-    def backlog(self, process: psutil.Process, events: Events, count: int) -> Cost:
-        """Produce ``count`` events at once and wait until all are through."""
+    @contextmanager
+    def workers(self, items: list[tuple[str, dict[str, str]]], count: int) -> Iterator[list[psutil.Process]]:
+        """So many workers, running and each with all items encoded."""
+        for item_id, item in items:
+            self.producer.send(self.names.items, key=item_id.encode(), value=json.dumps(item).encode())
+        self.producer.flush()
+        processes = [
+            subprocess.Popen([sys.executable, "-m", "liveshelf", "worker"], env=self.env) for _ in range(count)
+        ]
+        try:
+            for process in processes if self.core is not None else ():
+                psutil.Process(process.pid).cpu_affinity([self.core])  # threads that it starts later have it too
+            ready = set[str]()
+            for snapshot in reporting.follow(self.config):
+                if any(process.poll() is not None for process in processes):
+                    raise SystemExit("a worker ended; see above")
+                if snapshot is not None and snapshot.gauges["items"] >= len(items):
+                    ready.add(snapshot.id)
+                if len(ready) == count:
+                    break
+            yield [psutil.Process(process.pid) for process in processes]
+        finally:
+            for process in processes:
+                process.terminate()
+            for process in processes:
+                process.wait(timeout=30)
+
+    def backlog(self, processes: Sequence[psutil.Process], events: Events, count: int) -> Cost:
+        """Produce ``count`` events at once and wait until all are through; the cost is that of some processes."""
         values = [events.next() for _ in range(count)]
         self._from_now()
         began_ms = wall_ms()
-        cpu = sum(process.cpu_times()[:2])
+        cpu = busy(processes)
         for key, value in values:
             self.producer.send(self.names.events, key=key, value=value)
         self.producer.flush()
@@ -155,7 +215,7 @@ class Run:
         return Cost(
             events=count,
             wall_s=(taken[-1].to_ms - began_ms) / 1000,
-            cpu_s=sum(process.cpu_times()[:2]) - cpu,
+            cpu_s=busy(processes) - cpu,
             shelves=total(taken, "shelves"),
             shelf_bytes=total(taken, "shelf_bytes"),
         )
@@ -263,20 +323,20 @@ def main(
         full, constant = (Run(where, "full", 1, "late_interaction"), Run(where, "constant", 2, "constant"))
         with full.worker(catalogue) as process:
             events = Events(catalogue, 1)
-            full.backlog(process, events, warm_up)
+            full.backlog([process], events, warm_up)
             for _ in range(repeats):
                 progress.update(task, description="maximum, full", advance=1)
-                costs["full"].append(full.backlog(process, events, count))
+                costs["full"].append(full.backlog([process], events, count))
             most = 1000 / statistics.median(cost.ms for cost in costs["full"])
             for share in (0.25, 0.5, 0.9):
                 progress.update(task, description=f"{share:.0%} of the maximum", advance=1)
                 load(report, f"{share:.0%} of the maximum", share * most, full.paced(events, share * most, seconds))
         with constant.worker(catalogue) as process:
             events = Events(catalogue, 2)
-            constant.backlog(process, events, warm_up)
+            constant.backlog([process], events, warm_up)
             for _ in range(repeats):
                 progress.update(task, description="maximum, constant scorer beside the bare loop", advance=2)
-                cost = constant.backlog(process, events, count)
+                cost = constant.backlog([process], events, count)
                 costs["constant"].append(cost)
                 size = cost.shelf_bytes // max(1, cost.shelves)
                 costs["bare"].append(asyncio.run(bare(constant, count, cost.shelves, size)))

@@ -157,7 +157,7 @@ class Replay(history.Replay):
         times[own.places], since[own.places] = own.times, days_since
         prices = items.prices[own.places]
         usual = float((own.times * prices).sum() / max(1.0, own.times.sum()))
-        text = text_matches([self.vectors[places]], [self.vectors[own.places]], [days_since])
+        text = text_matches([self.vectors[places]], [self.vectors[own.places]], [days_since], len(places)).features
         return np.column_stack(
             [
                 np.log1p(day),

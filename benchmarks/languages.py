@@ -42,7 +42,7 @@ from models.training.run import Run
 from streams.catalog.lexical_index import LexicalIndex
 from streams.catalog.vector_index import VectorIndex
 from streams.config import CandidatesConfig, ModelConfig, PolicyConfig
-from streams.ranking.candidates import union
+from streams.ranking.candidates import unions
 
 ALL = "all"
 TOP = 5
@@ -112,7 +112,7 @@ class Shop:
         [query] = self.encoder.encode_queries([text])
         near = self.vectors.search(query.pooled[None], self.config.vector)[0]
         words = self.by_words(text) if lexical else np.empty(0, np.int64)
-        found = union({"vector": near, "lexical": words}, self.config).slots
+        found = unions([{"vector": near, "lexical": words}], self.config)[0].slots
         [scores] = self.scorer.score([ScoreRequest(found, query, text)])
         ranked: Slots = found[np.argsort(-utility(scores, self.weights), kind="stable")]
         return ranked

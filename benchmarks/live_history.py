@@ -315,7 +315,8 @@ class AsWorker:
         past, _ = await self.store.remember({shopper: []}, self.config.worker.recent_items)
         request = RankRequest("feed", "", 0, shopper, past[shopper])
         await self.live.read(remembered_items(request), self._now)
-        return own_items(self.behaviour.items, past[shopper])
+        [found] = own_items(self.behaviour.items, [past[shopper]])
+        return found
 
     async def feeds(self, order: Order) -> dict[str, list[str]]:
         """Feeds just before an order, by recommender."""
@@ -420,8 +421,9 @@ def compare(
         features = []
         for one, own, some in zip(behaviours, owned, scores, strict=True):
             mine = own.places[:PAIRED_OWN]
-            texts = text_matches([live.vectors[places]], [live.vectors[mine]], [some.since[0][: len(mine)]])
-            features.append(one.features(some, [places], texts))
+            since = some.since[0][: len(mine)]
+            texts = text_matches([live.vectors[places]], [live.vectors[mine]], [since], len(places))
+            features.append(one.features(some, [places], texts.features))
         found.add(features[0], features[1], where)
 
 

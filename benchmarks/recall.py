@@ -28,7 +28,7 @@ from streams.catalog.lexical_index import LexicalIndex
 from streams.catalog.vector_index import VectorIndex
 from streams.config import CandidatesConfig, PolicyConfig
 from streams.events.schema import Item
-from streams.ranking.candidates import SourceRecall, union
+from streams.ranking.candidates import SourceRecall, unions
 
 TOP = 10
 BATCH = 256
@@ -68,7 +68,7 @@ class Bench:
             clock.append(time.perf_counter())
             wordy = self.lexical.search(pieces, self.config.lexical)
             clock.append(time.perf_counter())
-            merged = union({"vector": near, "lexical": wordy}, self.config)
+            [merged] = unions([{"vector": near, "lexical": wordy}], self.config)
             clock.append(time.perf_counter())
             worth = utility(self.scorer.score([ScoreRequest(everything, query)])[0], self.weights)
             best = np.argsort(-worth, kind="stable")[:TOP]

@@ -141,7 +141,7 @@ class Worker:
             self.champion.refresh(now)
         self.made.clear()
         with patch("streams.pipeline.wall_ms", lambda: now):
-            await self.pipeline.process(records)
+            await asyncio.gather(*await self.pipeline.process(records))
         return sorted(self.made, key=lambda one: str(one["key"]))
 
 

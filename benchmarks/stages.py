@@ -91,7 +91,7 @@ class Worker:
         records = self.batch(size)
         self.meter.snapshot(wall_ms())
         began, cpu = time.perf_counter(), time.process_time()
-        await self.pipeline.process(records)
+        await asyncio.gather(*await self.pipeline.process(records))
         whole, busy = time.perf_counter() - began, time.process_time() - cpu
         taken = [self.meter.snapshot(wall_ms())]
         spent = {stage: quantiles(taken, stage, (0.5,))[0] for stage in STAGES}

@@ -234,8 +234,8 @@ def main(
         with run.worker(catalogue) as process, Watch(run) as watch:
             events = Events(catalogue, 1)
             progress.update(task, description="what the worker can do", advance=1)
-            run.backlog(process, events, warm_up)
-            most = 1_000 / run.backlog(process, events, backlog).ms
+            run.backlog([process], events, warm_up)
+            most = 1_000 / run.backlog([process], events, backlog).ms
             load, made, began = Load(run, events, share * most), list[Change](), wall_ms()
             progress.update(task, description="changes under load")
             with load.coming():

@@ -30,7 +30,18 @@ def compiled(function: F) -> F:
     >>> float(last(np.array([1.0, 2.0])))
     2.0
     """
+    return _compiled(function)
+
+
+def compiled_sums(function: F) -> F:
+    """As :func:`compiled`, for loops that add up products: sums may be made in any order, so that the processor's
+    vectors are used. Results differ in the last digits from one processor to another."""
+    return _compiled(function, fastmath={"reassoc", "contract"})
+
+
+def _compiled(function: F, **options: object) -> F:
+    options |= {"nogil": True, "error_model": "numpy"}
     try:
-        return cast(F, numba.njit(cache=True, nogil=True, error_model="numpy")(function))
+        return cast(F, numba.njit(cache=True, **options)(function))
     except RuntimeError:  # numba finds no place for the code
-        return cast(F, numba.njit(nogil=True, error_model="numpy")(function))
+        return cast(F, numba.njit(**options)(function))

@@ -5,15 +5,18 @@ The arrays can be files that several processes map. Knows tensors and slots; the
 
 import threading
 from bisect import bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal
+from functools import cached_property
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import psutil
 import torch
 
+from models.compiled import compiled
 from models.encoded import EncodedItem
 from models.trigrams import WORDS, trigrams  # noqa: F401 (the last one for the examples)
 
@@ -41,6 +44,52 @@ class Gathered:
     trigrams: torch.Tensor
 
 
+class Stored(NamedTuple):
+    """Some items where they are stored, to be read without copying them.
+
+    Attributes
+    ----------
+    rows, places
+        int64 [m]: the items' rows among all that are asked for, and their places in the arrays.
+    tokens, scales, pooled, ids, trigrams
+        int8 [capacity, L, T], uint16 [capacity, L] and [capacity, D] (the bits of float16, as :func:`restore` takes
+        them), int16 [capacity, L], uint64 [capacity, 8].
+    """
+
+    rows: Slots
+    places: Slots
+    tokens: npt.NDArray[np.int8]
+    scales: npt.NDArray[np.uint16]
+    pooled: npt.NDArray[np.uint16]
+    ids: npt.NDArray[np.int16]
+    trigrams: npt.NDArray[np.uint64]
+
+
+@compiled
+def restore(halves: npt.NDArray[np.uint16], out: npt.NDArray[np.float32]) -> None:
+    """Write the values of finite float16 numbers, given as their bits [n], to float32 [n]; numba knows no float16.
+
+    Examples
+    --------
+    >>> out = np.empty(3, np.float32)
+    >>> restore(np.array([1.5, -0.0, 6e-8], np.float16).view(np.uint16), out)
+    >>> out.tolist()
+    [1.5, -0.0, 5.960464477539063e-08]
+    """
+    bits = out.view(np.int32)
+    for place in range(len(halves)):
+        half = np.int32(halves[place])
+        bits[place] = ((half & 0x8000) << 16) | ((half & 0x7FFF) << 13)  # the exponent is by 112 too small
+    for place in range(len(halves)):
+        out[place] *= np.float32(2.0**112)
+
+
+@compiled
+def _restore_rows(halves: npt.NDArray[np.uint16], rows: Slots, places: Slots, out: npt.NDArray[np.float32]) -> None:
+    for number in range(len(rows)):
+        restore(halves[places[number]], out[rows[number]])
+
+
 class _Block:
     """A fixed run of slots, from one on."""
 
@@ -49,6 +98,15 @@ class _Block:
         self.tokens, self.scales, self.pooled, self.ids, self.trigrams = (
             torch.from_numpy(arrays[part]) for part in PARTS
         )
+
+    @cached_property
+    def _arrays(self) -> tuple[npt.NDArray[Any], ...]:
+        halves = self.scales.numpy().view(np.uint16), self.pooled.numpy().view(np.uint16)
+        return self.tokens.numpy(), *halves, self.ids.numpy(), self.trigrams.numpy().view(np.uint64)
+
+    def stored(self, rows: Slots, places: Slots) -> Stored:
+        """Some of the items, to be read where they are."""
+        return Stored(rows, places, *self._arrays)
 
 
 class ItemStore:
@@ -163,10 +221,34 @@ class ItemStore:
 
     def pooled(self, slots: Slots) -> npt.NDArray[np.float32]:
         """Pooled vectors, float32 [n, D]; zeros for unused slots. IndexError for slots beyond all blocks."""
+        found = np.empty((len(slots), self.dim), np.float32)
+        with self.read(slots) as parts:
+            for part in parts:
+                _restore_rows(part.pooled, part.rows, part.places, found)
+        return found
+
+    @contextmanager
+    def read(self, slots: Slots) -> Iterator[list[Stored]]:
+        """The items of these slots where they are stored, by block; no item changes meanwhile.
+
+        Raises
+        ------
+        IndexError
+            For slots that are negative or beyond all blocks.
+        """
+        slots = np.ascontiguousarray(slots, np.int64)
         with self._lock:
-            taken = self._take("pooled", torch.from_numpy(np.asarray(slots, np.int64)))
-        vectors: npt.NDArray[np.float32] = taken.float().numpy()
-        return vectors
+            if not self._blocks:
+                self._place(0)
+            end = self._blocks[-1].start + self._blocks[-1].slots
+            if len(slots) and not 0 <= int(slots.min()) <= int(slots.max()) < end:
+                raise IndexError(f"slots from {slots.min()} to {slots.max()} of {end}")
+            if len(self._blocks) == 1:
+                yield [self._blocks[0].stored(np.arange(len(slots)), slots)]
+            else:
+                parts = ((block, block.start <= slots) for block in self._blocks)
+                rows = [(block, np.flatnonzero(own & (slots < block.start + block.slots))) for block, own in parts]
+                yield [block.stored(own, slots[own] - block.start) for block, own in rows]
 
     def gather(self, slots: Slots) -> Gathered:
         """Copy the items of these slots into one batch for scorers; unused slots have no tokens."""

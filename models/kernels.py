@@ -5,18 +5,25 @@ Neural Ad-hoc Ranking with Kernel Pooling"); MaxSim is ColBERT's (Khattab and Za
 the query's tokens, not sums, so that short and long queries give numbers of one size.
 """
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import torch
-from torch.nn.functional import embedding_bag
 
+from models.compiled import compiled
 from models.encoded import quantise
-from models.item_store import Gathered
+from models.item_store import Gathered, Stored, restore
+from models.trigrams import TrigramBits
 
 NO_TOKEN = -1
 """The id of an absent token of a query; no token has it."""
+
+LANES = 16
+"""Numbers that processors compute with at once: rows of a multiple of them need no loop over a rest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +55,11 @@ class QueryTokens:
     weights: torch.Tensor
     ids: torch.Tensor
     rarity: torch.Tensor
+
+    def one(self, number: int, tokens: int) -> "QueryTokens":
+        """One of several queries [n, Q], and its first tokens."""
+        states, weights, ids, rarity = self.states, self.weights, self.ids, self.rarity
+        return QueryTokens(*(part[number, :tokens] for part in (states, weights, ids, rarity)))
 
 
 def match(similarity: torch.Tensor, mask: torch.Tensor, weights: torch.Tensor, kernels: Kernels) -> torch.Tensor:
@@ -114,6 +126,14 @@ def overlap(
     return torch.einsum("...qc,...qf->...cf", shared, counted)
 
 
+class PairsMatched(NamedTuple):
+    """Pairs of a query and an item: :func:`match`, :func:`overlap` and :func:`models.trigrams.share`, float32
+    [n, K + 7], and what each of the query's tokens adds to MaxSim, float32 [n, Q], zero beyond its last."""
+
+    features: npt.NDArray[np.float32]
+    pieces: npt.NDArray[np.float32]
+
+
 class Matched(NamedTuple):
     """A query matched with items: :func:`match` and :func:`overlap` [C, K + 5], and the similarity of each of the
     query's tokens to its best match, [Q, C], zero where an item has no token."""
@@ -145,52 +165,163 @@ def term_matches(query: QueryTokens, items: Gathered) -> torch.Tensor:
     return similarity * chosen * query.weights[None, :, None]
 
 
-class KernelTable:
-    """The fast path: int8 products, then one table look-up that is kernel, mask and sum over tokens at once.
+class QueryBatch(NamedTuple):
+    """Queries ready to be matched by :class:`KernelTable`, n of them, padded to Q tokens.
 
-    The kernels are tabulated in :attr:`BINS` steps of similarity, so the table's rows that ``embedding_bag`` sums up
-    are the kernels' values. It differs from :func:`exact` by the query's int8 rounding and half a table step.
-
-    Parameters
+    Attributes
     ----------
-    kernels
-        What to tabulate.
-    int8
-        Whether the processor multiplies int8 natively; else the products are made in float32.
+    states, scales
+        int16 [n, Q, W]: the states in int8 steps, T of them and zeros up to a multiple of :data:`LANES`; and these
+        steps' sizes, float32 [n, Q].
+    weights, rarity, ids
+        float32, float32 and int16 [n, Q], as :class:`QueryTokens` has them.
+    lengths
+        int64 [n]: how many tokens each query has.
+    trigrams
+        uint64 [n, 8], as :func:`models.trigrams.trigrams` gives them.
+    """
+
+    states: npt.NDArray[np.int16]
+    scales: npt.NDArray[np.float32]
+    weights: npt.NDArray[np.float32]
+    rarity: npt.NDArray[np.float32]
+    ids: npt.NDArray[np.int16]
+    lengths: npt.NDArray[np.int64]
+    trigrams: TrigramBits
+
+    @classmethod
+    def of(cls, queries: QueryTokens, lengths: npt.NDArray[np.int64], bits: TrigramBits) -> "QueryBatch":
+        """From queries [n, Q], how many tokens each has, and their trigrams."""
+        number, longest, width = queries.states.shape
+        states = np.zeros((number, longest, _padded(width)), np.int16)
+        values, scales = quantise(queries.states.numpy().reshape(-1, width))
+        states[..., :width] = values.reshape(number, longest, width)
+        rest = queries.weights.numpy(), queries.rarity.numpy(), queries.ids.numpy()
+        return cls(states, scales.reshape(number, longest), *rest, lengths, bits)
+
+
+class Table(NamedTuple):
+    """The values of so many kernels, float32 [BINS + 1, W], at similarities from ``-edge`` on, ``step`` apart; zeros in
+    the first row, where absent tokens land, and beyond the last kernel up to a multiple of :data:`LANES`."""
+
+    values: npt.NDArray[np.float32]
+    kernels: int
+    edge: float
+    step: float
+
+
+class KernelTable:
+    """The fast path: products of int8, exact and the same on every processor, then a table that is looked up.
+
+    The kernels are tabulated in :attr:`BINS` steps of similarity. It differs from :func:`exact` by the query's int8
+    rounding and half a table step.
     """
 
     BINS = 2_048
     EDGE = 1.05
-    STEP = 2 * EDGE / BINS
-    ABSENT = -1e6
 
-    def __init__(self, kernels: Kernels, *, int8: bool) -> None:
-        self.int8 = int8
-        similarity = torch.arange(self.BINS + 1) * self.STEP - self.EDGE
+    def __init__(self, kernels: Kernels) -> None:
+        step = 2 * self.EDGE / self.BINS
+        similarity = torch.arange(self.BINS + 1) * step - self.EDGE
         centres = torch.tensor(kernels.centres())
-        self.table = torch.exp((similarity[:, None] - centres).square() * (-0.5 / kernels.width**2))
-        self.table[0] = 0.0  # where absent tokens land
+        values = np.zeros((self.BINS + 1, _padded(kernels.count)), np.float32)
+        values[1:, : kernels.count] = torch.exp((similarity[1:, None] - centres).square() * (-0.5 / kernels.width**2))
+        self.table = Table(values, kernels.count, self.EDGE, step)
 
-    def __call__(self, query: QueryTokens, items: Gathered) -> Matched:
-        """As :func:`exact`."""
-        count, longest, dim = items.tokens.shape
-        bins = self._products(query, items.tokens.view(-1, dim))
-        scales = items.scales.view(-1)
-        offset = torch.where(scales > 0, self.EDGE / self.STEP, self.ABSENT)
-        bins = torch.addcmul(offset, bins, scales * (1 / self.STEP)).view(-1, count, longest)
-        best = bins.amax(-1).sub_(self.EDGE / self.STEP).mul_(self.STEP)
-        best = torch.where(best < -self.EDGE, 0.0, best)
-        places = bins.add_(0.5).clamp_(0, self.BINS).to(torch.int32)
-        logs = embedding_bag(places.view(-1, longest), self.table, mode="sum").log1p_()
-        means = (query.weights @ logs.view(len(query.weights), -1)).view(count, -1)
-        matches = torch.stack([query.weights @ best, best.amin(0)], dim=-1)
-        return Matched(torch.cat([means, matches, _overlap(query, items)], dim=-1), best)
+    def match(self, queries: QueryBatch, items: Sequence[Stored], owner: npt.NDArray[np.int64]) -> PairsMatched:
+        """Match many pairs of a query and an item at once.
 
-    def _products(self, query: QueryTokens, tokens: torch.Tensor) -> torch.Tensor:
-        if not self.int8:
-            return query.states @ tokens.float().T
-        values, scales = quantise(query.states.numpy())
-        return torch._int_mm(torch.from_numpy(values), tokens.T).float().mul_(torch.from_numpy(scales).unsqueeze(-1))
+        Parameters
+        ----------
+        owner
+            int64 [n]: the query of each pair; ``items`` has their items.
+        """
+        features = np.zeros((len(owner), self.table.kernels + 7), np.float32)
+        pieces = np.zeros((len(owner), queries.weights.shape[1]), np.float32)
+        for part in items:
+            _match(queries, part, owner, self.table, features, pieces)
+        return PairsMatched(features, pieces)
+
+
+@compiled
+def _match(
+    queries: QueryBatch,
+    items: Stored,
+    owner: npt.NDArray[np.int64],
+    table: Table,
+    features: npt.NDArray[np.float32],
+    pieces: npt.NDArray[np.float32],
+) -> None:
+    """Fill in :class:`PairsMatched`: what :func:`exact` computes for one query, pair by pair."""
+    longest, width = items.tokens.shape[1:]
+    tokens = np.zeros((longest, queries.states.shape[2]), np.int16)
+    scales, products, ids = np.empty(longest, np.float32), np.empty(longest, np.float32), np.empty(longest, np.int16)
+    bins, counts = np.zeros(longest + 3, np.int32), np.empty(table.values.shape[1], np.float32)
+    for number in range(len(items.rows)):
+        row, place = items.rows[number], items.places[number]
+        query, found = owner[row], features[row]
+        restore(items.scales[place], scales)
+        count = 0
+        for token in range(longest):  # the item's tokens side by side
+            if scales[token] > 0:
+                scales[count], ids[count] = scales[token], items.ids[place, token]
+                for at in range(width):
+                    tokens[count, at] = items.tokens[place, token, at]
+                count += 1
+        weakest = np.float32(np.inf)
+        for asked in range(queries.lengths[query]):
+            state, step = queries.states[query, asked], queries.scales[query, asked]
+            weight, piece = queries.weights[query, asked], queries.ids[query, asked]
+            best, shared = np.float32(-np.inf), False
+            for token in range(count):
+                total = np.int32(0)
+                for at in range(len(state)):
+                    total = np.int32(total + np.int32(state[at]) * np.int32(tokens[token, at]))
+                products[token] = np.float32(total) * scales[token]
+                best = max(best, products[token])
+                shared |= ids[token] == piece
+            best = best * step if count else np.float32(0)
+            for token in range(count):
+                similarity = products[token] * step + np.float32(table.edge)
+                line = similarity / np.float32(table.step) + np.float32(0.5)
+                bins[token] = np.int32(min(max(line, np.float32(0)), np.float32(len(table.values) - 1)))
+            bins[count : count + 3] = 0  # so that four at once are summed up
+            counts[:] = 0
+            for token in range(0, count, 4):
+                a, b, c, d = bins[token], bins[token + 1], bins[token + 2], bins[token + 3]
+                for kernel in range(len(counts)):
+                    first, second = table.values[a, kernel] + table.values[b, kernel], table.values[c, kernel]
+                    counts[kernel] += first + (second + table.values[d, kernel])
+            for kernel in range(table.kernels):
+                found[kernel] += weight * np.float32(math.log(np.float32(1) + counts[kernel]))
+            pieces[row, asked] = weight * best
+            found[table.kernels] += weight * best
+            weakest = min(weakest, best) if weight > 0 else weakest
+            if shared:
+                found[table.kernels + 2] += weight
+                found[table.kernels + 3] += np.float32(1 / queries.lengths[query])
+                found[table.kernels + 4] += queries.rarity[query, asked]
+        found[table.kernels + 1] = weakest
+        own, theirs, both = 0, 0, 0
+        for word in range(items.trigrams.shape[1]):
+            own += _ones(queries.trigrams[query, word])
+            theirs += _ones(items.trigrams[place, word])
+            both += _ones(queries.trigrams[query, word] & items.trigrams[place, word])
+        found[table.kernels + 5], found[table.kernels + 6] = both / max(own, 1), both / max(theirs, 1)
+
+
+@compiled
+def _ones(word: np.uint64) -> int:
+    """The bits of a word that are one; compilers know this loop, and make one instruction of it."""
+    count = 0
+    while word:
+        word &= word - np.uint64(1)
+        count += 1
+    return count
+
+
+def _padded(width: int) -> int:
+    return -(-width // LANES) * LANES
 
 
 def _similarity(query: QueryTokens, items: Gathered) -> torch.Tensor:

@@ -10,8 +10,9 @@ import copy
 import dataclasses
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -21,27 +22,21 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.nn.functional import normalize
 
-from models import cpu
+from models.contexts import CONTEXT_FEATURES, TOPICS, Contexts, Topics, context_features
 from models.encoded import EncodedQuery
 from models.encoder import TOKEN_DIM, Precision
 from models.intents import INTENTS
-from models.item_store import Gathered, ItemStore
-from models.kernels import Kernels, KernelTable, Matched, QueryTokens, exact, term_matches
+from models.item_store import ItemStore, Slots
+from models.kernels import NO_TOKEN, Kernels, KernelTable, PairsMatched, QueryBatch, QueryTokens, exact, term_matches
 from models.projection import orthogonal
 from models.scorer import Floats, ScoreRequest
-from models.trigrams import share
+from models.trigrams import WORDS, TrigramBits, share
 from models.weights import WeightsError
 
 MATCH_FEATURES = ("maxsim", "weakest", "exact", "overlap", "rare")
 TRIGRAM_FEATURES = ("trigrams", "trigrams_of_item")
-CONTEXT_FEATURES = ("cosine", "history_max", "history_mean", "popularity", "has_query", "has_history", "length")
-LONG_QUERY = 8.0
-"""The number of content tokens of a query whose ``length`` feature is one."""
-
 
 DROPOUT = 0.1
-TOPICS = 16
-"""Features of a query alone and of an item alone, for the learned part: some queries and items are clicked more."""
 
 ALIKE = 0.3
 """The cosine from which an item is said to be like another."""
@@ -104,6 +99,7 @@ class LateInteraction(nn.Module):
         super().__init__()
         self.config = config or HeadConfig()
         self.names = self.config.features
+        self._maxsim = self.names.index("maxsim")
         last = nn.Linear(self.config.hidden, len(INTENTS))
         nn.init.zeros_(last.weight)
         nn.init.zeros_(last.bias)
@@ -137,6 +133,11 @@ class LateInteraction(nn.Module):
         own, theirs = self.query_topic(query), self.item_topic(items)
         return torch.cat([own.expand(len(theirs), -1), theirs], dim=-1)
 
+    def linear_topics(self) -> Topics:
+        """The maps of :meth:`topics`."""
+        maps = self.query_topic, self.item_topic
+        return Topics(*(part.detach().numpy() for one in maps for part in (one.weight, one.bias)))
+
     def learn_rarity(self, texts: Iterable[npt.NDArray[np.uint16]]) -> None:
         """Weight word pieces by their rarity in texts, ``log((n + 1) / (count + 1))`` (Spärck Jones 1972), from each
         text's folded ids."""
@@ -159,12 +160,12 @@ class LateInteraction(nn.Module):
 
     def relevance(self, features: torch.Tensor) -> torch.Tensor:
         """The base score, [n]: before training, utility ranks exactly as it does."""
-        named = dict(zip(self.names, features.unbind(-1), strict=True))
-        query = self.config.maxsim * named["maxsim"] + (1 - self.config.maxsim) * named["cosine"]
-        history = 0.5 * (named["history_max"] + named["history_mean"])
+        cosine, high, mean, popularity, has_query = features[..., -len(CONTEXT_FEATURES) :].unbind(-1)[:5]
+        query = self.config.maxsim * features[..., self._maxsim] + (1 - self.config.maxsim) * cosine
+        history = 0.5 * (high + mean)
         # Without a query, only the history counts.
-        weight = torch.where(named["has_query"] > 0, self.config.history, 1.0)
-        return query + weight * history + self.config.popularity * named["popularity"]
+        weight = torch.where(has_query > 0, self.config.history, 1.0)
+        return query + weight * history + self.config.popularity * popularity
 
     def save(self, folder: Path) -> None:
         """Write ``config.json`` and ``model.safetensors``."""
@@ -201,28 +202,66 @@ class LateInteraction(nn.Module):
         return digest.hexdigest()
 
 
-@dataclass(frozen=True, slots=True)
-class _Match:
-    """A query matched with its candidates: features of words and topics [n, K + 39], cosines [n], pooled vectors."""
-
-    features: torch.Tensor
-    cosine: torch.Tensor
-    pooled: torch.Tensor
-
-
 @dataclass(frozen=True, slots=True, eq=False)
-class _Read:
-    """What a query's pieces add to MaxSim of its candidates, [n, Q], and their weights, [Q]; of each slot the row."""
+class _Words:
+    """Queries matched with the words of items, m pairs in all.
 
-    query: EncodedQuery
-    rows: dict[int, int]
+    Attributes
+    ----------
+    numbers
+        Of each query, by :func:`id`, its number.
+    queries
+        The queries, n of them, kept so that no other gets their ids.
+    keys
+        int64 [m]: which query and slot each pair has, as :func:`_keys` numbers them.
+    features
+        float32 [m, K + 7]: the first features of :attr:`HeadConfig.features`.
+    pieces, weights
+        float32 [m, Q] and [n, Q]: what each of a query's pieces adds to MaxSim, and its weight in it.
+    """
+
+    numbers: Mapping[int, int]
+    queries: Sequence[EncodedQuery]
+    keys: npt.NDArray[np.int64]
+    features: Floats
     pieces: Floats
     weights: Floats
 
+    def find(self, queries: Sequence[EncodedQuery], slots: Sequence[Slots]) -> npt.NDArray[np.int64] | None:
+        """Where each query's pairs with its slots are, int64; None where one is missing."""
+        wanted = _keys([self.numbers.get(id(query), -1) for query in queries], slots)
+        order = self.keys.argsort()
+        places = self.keys.searchsorted(wanted, sorter=order)
+        if len(wanted) and places.max() == len(order):
+            return None
+        rows: npt.NDArray[np.int64] = order[places]
+        return rows if np.array_equal(self.keys[rows], wanted) else None
 
-def _read(query: EncodedQuery, slots: npt.NDArray[np.int64], tokens: QueryTokens, matched: Matched) -> _Read:
-    rows = {slot: row for row, slot in enumerate(slots.tolist())}
-    return _Read(query, rows, (matched.best.T * tokens.weights).numpy(), tokens.weights.numpy())
+
+def _keys(numbers: Sequence[int], slots: Sequence[Slots]) -> npt.NDArray[np.int64]:
+    """A number for each pair of a query, given by its number, and one of its slots."""
+    owner: npt.NDArray[np.int64] = np.repeat(np.array(numbers, np.int64), [len(own) for own in slots])
+    return (owner << 40) | _joined(slots)
+
+
+def _joined(slots: Sequence[Slots]) -> Slots:
+    return np.concatenate([np.zeros(0, np.int64), *slots])
+
+
+def _asked(requests: Sequence[ScoreRequest]) -> tuple[list[EncodedQuery], npt.NDArray[np.int64]]:
+    """The different queries that have words, and of each request the number of its query, -1 for none."""
+    numbers: dict[int, int] = {}
+    queries, asked = list[EncodedQuery](), list[int]()
+    for request in requests:
+        query = request.query
+        if query is None or not len(query.tokens):
+            asked.append(-1)
+            continue
+        if id(query) not in numbers:
+            numbers[id(query)] = len(queries)
+            queries.append(query)
+        asked.append(numbers[id(query)])
+    return queries, np.array(asked, np.int64)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -299,31 +338,38 @@ class LateInteractionScorer:
                 f"the encoder gives {item_store.dim} and {item_store.token_dim}"
             )
         self.version = f"{self.name}:{self.head.fingerprint()}@{encoder_version}"
-        kernels = self.head.config.kernels
-        self._no_query = torch.zeros(item_store.dim)
-        self._read: dict[int, _Read] = {}
-        self._table = None if precision == "float32" else KernelTable(kernels, int8="int8" in cpu.features())
+        self._words: _Words | None = None
+        self._table = None if precision == "float32" else KernelTable(self.head.config.kernels)
+        self._warm_up()
 
     def over(self, item_store: ItemStore) -> "LateInteractionScorer":
         """The same scorer of other items, encoded by the same encoder."""
         other = copy.copy(self)
-        other.item_store, other._read = item_store, {}
+        other.item_store, other._words = item_store, None
         return other
+
+    def _warm_up(self) -> None:
+        """Compile what is compiled, so that no batch waits for it; or load it, if this machine has it already."""
+        dim = self.item_store.dim
+        query = EncodedQuery(
+            np.zeros((1, dim), np.float32), np.zeros(dim, np.float32), np.ones(1, np.uint16), np.zeros(WORDS, np.uint64)
+        )
+        self.features(ScoreRequest(np.zeros(0, np.int64), query))
 
     @torch.inference_mode()
     def score(self, requests: Sequence[ScoreRequest]) -> list[Floats]:
         """Probabilities of the four intents, float32 [n, 4] per request."""
         if not requests:
             return []
-        self._read = {}
-        features = self._features(requests)
-        sizes = [len(request.candidates) for request in requests]
-        return [part.numpy() for part in self.head(features).softmax(-1).split(sizes)]
+        logits = self.head(self._features(requests))
+        # The softmax is faster over four rows than over four columns.
+        found = logits.T.softmax(0).T.contiguous().numpy()
+        ends = np.cumsum([len(request.candidates) for request in requests]).tolist()
+        return [found[start:end] for start, end in pairwise([0, *ends])]
 
     @torch.inference_mode()
     def features(self, request: ScoreRequest) -> torch.Tensor:
         """The head's input for each candidate, float32 [n, F], columns as :attr:`HeadConfig.features`."""
-        self._read = {}
         return self._features([request])
 
     @torch.inference_mode()
@@ -341,7 +387,8 @@ class LateInteractionScorer:
         >>> LateInteractionScorer(item_store).term_matches(query, np.array([0]))[0, 0].argmax().item()
         2
         """
-        return term_matches(self._prepare(query), self.item_store.gather(candidates)).numpy()
+        tokens = self._prepare([query]).one(0, len(query.tokens))
+        return term_matches(tokens, self.item_store.gather(candidates)).numpy()
 
     @torch.inference_mode()
     def contributions(self, requests: Sequence[ScoreRequest]) -> list[Contributions]:
@@ -364,23 +411,34 @@ class LateInteractionScorer:
         (0, 1)
         """
         return [
-            Contributions(*self._pieces(request), *past)
-            for request, past in zip(requests, self._past(requests), strict=True)
+            Contributions(*pieces, *past)
+            for pieces, past in zip(self._pieces(requests), self._past(requests), strict=True)
         ]
 
-    def _pieces(self, request: ScoreRequest) -> tuple[Floats, Floats]:
-        """What the pieces of the query add to each candidate's MaxSim, [n, Q], and their weights."""
-        query, slots = request.query, request.candidates
-        if query is None or not len(query.tokens) or not len(slots):
-            pieces = 0 if query is None else len(query.tokens)
-            return np.zeros((len(slots), pieces), np.float32), np.zeros(pieces, np.float32)
-        read = self._read.get(id(query))
-        rows = [read.rows.get(slot, -1) for slot in slots.tolist()] if read and read.query is query else [-1]
-        if read is None or min(rows, default=0) < 0:
-            tokens = self._prepare(query)
-            read = _read(query, slots, tokens, self._matched(tokens, self.item_store.gather(slots)))
-            rows = list(range(len(slots)))
-        return read.pieces[rows], read.weights
+    def _pieces(self, requests: Sequence[ScoreRequest]) -> Iterator[tuple[Floats, Floats]]:
+        """What the pieces of each query add to each candidate's MaxSim, [n, Q], and their weights."""
+        queries, asked = _asked(requests)
+        worded = [
+            (request.candidates, number)
+            for request, number in zip(requests, asked.tolist(), strict=True)
+            if number >= 0
+        ]
+        slots, numbers = [own for own, _ in worded], [number for _, number in worded]
+        words = self._words
+        rows = words and words.find([queries[number] for number in numbers], slots)
+        if words is None or rows is None:
+            words = self._match(queries, numbers, slots)
+            rows = np.arange(len(words.keys))
+        pieces, end = words.pieces[rows], 0
+        for request, number in zip(requests, asked.tolist(), strict=True):
+            count = len(request.candidates)
+            if number < 0:
+                yield np.zeros((count, 0), np.float32), np.zeros(0, np.float32)
+                continue
+            query = queries[number]
+            own = words.weights[words.numbers[id(query)], : len(query.tokens)]
+            yield pieces[end : end + count, : len(query.tokens)], own
+            end += count
 
     def _past(self, requests: Sequence[ScoreRequest]) -> list[tuple[Floats, Floats]]:
         """What the rows of each history add, and their cosines; computed together, padded with zeros."""
@@ -405,80 +463,115 @@ class LateInteractionScorer:
             found[place] = shares[part], cosines[part]
         return found
 
-    def _matched(self, tokens: QueryTokens, items: Gathered) -> Matched:
-        return self._table(tokens, items) if self._table else exact(tokens, items, self.head.config.kernels)
-
-    def _prepare(self, query: EncodedQuery) -> QueryTokens:
-        there = torch.ones(len(query.tokens), dtype=torch.bool)
-        return self.head.prepare(torch.from_numpy(query.tokens), there, torch.from_numpy(query.ids.view(np.int16)))
-
     def _features(self, requests: Sequence[ScoreRequest]) -> torch.Tensor:
-        """As :meth:`features`, of the requests one after the other. A query is matched once with the same candidates,
-        so that a query's personal shelves cost little more than its general one."""
-        out = torch.zeros(sum(len(request.candidates) for request in requests), len(self.head.names))
-        parts = torch.split(out, [len(request.candidates) for request in requests])
-        wordless = [
-            not len(request.candidates) or request.query is None or not len(request.query.tokens)
-            for request in requests
-        ]
-        pooled = iter(
-            self._wordless(
-                [pair for pair, none in zip(zip(requests, parts, strict=True), wordless, strict=True) if none]
-            )
-        )
-        matches: dict[tuple[int, int], _Match] = {}
-        for request, part, none in zip(requests, parts, wordless, strict=True):
-            vectors = next(pooled) if none else self._by_words(request, part, matches)
-            self._by_context(request, part, vectors)
-        return out
+        """As :meth:`features`, of the requests one after the other."""
+        sizes = np.array([len(request.candidates) for request in requests], np.int64)
+        owner = np.repeat(np.arange(len(requests)), sizes)
+        out = np.zeros((len(owner), len(self.head.names)), np.float32)
+        queries, asked = _asked(requests)
+        self._words = None
+        if queries:
+            self._by_words(requests, queries, asked, out)
+        contexts, topics = self._contexts(requests, queries, asked), self.head.linear_topics()
+        with self.item_store.read(_joined([request.candidates for request in requests])) as items:
+            for part in items:
+                context_features(contexts, topics, part, owner, out, self.head.config.matched)
+        return torch.from_numpy(out)
 
-    def _wordless(self, some: Sequence[tuple[ScoreRequest, torch.Tensor]]) -> Sequence[torch.Tensor]:
-        """Fill in the topics of requests that have no words to compare; returns the items' vectors for each. Tokens,
-        most of an item's bytes, are not copied."""
-        if not some:
-            return ()
-        sizes = [len(part) for _, part in some]
-        pooled = torch.from_numpy(self.item_store.pooled(np.concatenate([request.candidates for request, _ in some])))
-        topics = self.head.topics(self._no_query, pooled)
-        for (_, part), own in zip(some, torch.split(topics, sizes), strict=True):
-            part[:, self.head.config.matched : -len(CONTEXT_FEATURES)] = own
-        return torch.split(pooled, sizes)
+    def _contexts(
+        self, requests: Sequence[ScoreRequest], queries: Sequence[EncodedQuery], asked: npt.NDArray[np.int64]
+    ) -> Contexts:
+        """What the items of each request are compared with, but for words."""
+        nothing = np.zeros((0, self.item_store.dim), np.float32)
+        past, weights, popularity = [nothing], [nothing[:, 0]], [nothing[:, 0]]
+        for request in requests:
+            past.append(nothing if request.history is None else request.history)
+            rows, count = len(past[-1]), len(request.candidates)
+            weights.append(np.ones(rows, np.float32) if request.weights is None else request.weights)
+            popularity.append(np.zeros(count, np.float32) if request.popularity is None else request.popularity)
+        return Contexts(
+            np.concatenate([nothing, *(query.pooled[None] for query in queries)], dtype=np.float32),
+            np.array([len(query.tokens) for query in queries], np.int64),
+            asked,
+            np.concatenate(past, dtype=np.float32),
+            np.concatenate(weights, dtype=np.float32),
+            np.cumsum([len(rows) for rows in past]),
+            np.concatenate(popularity, dtype=np.float32),
+        )
 
     def _by_words(
-        self, request: ScoreRequest, out: torch.Tensor, matches: dict[tuple[int, int], _Match]
-    ) -> torch.Tensor:
-        """Fill in what a query's words have in common with its candidates; returns these' vectors."""
-        query = request.query
-        assert query is not None
-        same = id(query), id(request.candidates)
-        if same not in matches:
-            matches[same] = self._match(query, request.candidates)
-        match = matches[same]
-        context = out[:, -len(CONTEXT_FEATURES) :]
-        out[:, : match.features.shape[1]] = match.features
-        context[:, 0] = match.cosine
-        context[:, 4] = 1.0
-        context[:, 6] = len(query.tokens) / LONG_QUERY
-        return match.pooled
+        self,
+        requests: Sequence[ScoreRequest],
+        queries: Sequence[EncodedQuery],
+        asked: npt.NDArray[np.int64],
+        out: Floats,
+    ) -> None:
+        """Fill in what the words of queries have in common with their candidates. A query is matched once with the same
+        candidates, so that a query's personal shelves cost little more than its general one."""
+        starts: dict[tuple[int, int], int] = {}
+        numbers, slots, rows, total = list[int](), list[Slots](), list[Slots](), 0
+        for request, number in zip(requests, asked.tolist(), strict=True):
+            if number < 0:
+                continue
+            size, same = len(request.candidates), (number, id(request.candidates))
+            if same not in starts:
+                starts[same] = total
+                total += size
+                numbers.append(number)
+                slots.append(request.candidates)
+            rows.append(np.arange(starts[same], starts[same] + size))
+        self._words = self._match(queries, numbers, slots)
+        worded = np.repeat(asked >= 0, [len(request.candidates) for request in requests])
+        out[worded, : self.head.config.matched] = self._words.features[_joined(rows)]
 
-    def _by_context(self, request: ScoreRequest, out: torch.Tensor, pooled: torch.Tensor) -> None:
-        """Fill in what does not depend on the query's words."""
-        context = out[:, -len(CONTEXT_FEATURES) :]
-        if len(out) and request.history is not None and len(request.history):
-            context[:, 1], context[:, 2] = _history(request.history, request.weights, pooled)
-            context[:, 5] = 1.0
-        if request.popularity is not None:
-            context[:, 3] = torch.from_numpy(request.popularity)
+    def _match(self, queries: Sequence[EncodedQuery], numbers: Sequence[int], slots: Sequence[Slots]) -> _Words:
+        """Match queries, given by their numbers, with the items of some slots each."""
+        tokens, lengths = self._prepare(queries), np.array([len(query.tokens) for query in queries], np.int64)
+        bits = np.array([query.trigrams for query in queries], np.uint64).reshape(-1, WORDS)
+        if self._table is None:
+            found = self._exact(tokens, lengths, bits, numbers, slots)
+        else:
+            owner = np.repeat(np.array(numbers, np.int64), [len(own) for own in slots])
+            with self.item_store.read(_joined(slots)) as items:
+                found = self._table.match(QueryBatch.of(tokens, lengths, bits), items, owner)
+        return _Words(
+            {id(query): number for number, query in enumerate(queries)},
+            queries,
+            _keys(numbers, slots),
+            *found,
+            tokens.weights.numpy(),
+        )
 
-    def _match(self, query: EncodedQuery, candidates: npt.NDArray[np.int64]) -> _Match:
-        items = self.item_store.gather(candidates)
-        tokens = self._prepare(query)
-        matched = self._matched(tokens, items)
-        self._read[id(query)] = _read(query, candidates, tokens, matched)
-        trigrams = torch.from_numpy(share(query.trigrams, items.trigrams.numpy().view(np.uint64)))
-        pooled = torch.from_numpy(query.pooled)
-        found = torch.cat([matched.features, trigrams, self.head.topics(pooled, items.pooled)], dim=-1)
-        return _Match(found, items.pooled @ pooled, items.pooled)
+    def _exact(
+        self,
+        queries: QueryTokens,
+        lengths: npt.NDArray[np.int64],
+        bits: TrigramBits,
+        numbers: Sequence[int],
+        slots: Sequence[Slots],
+    ) -> PairsMatched:
+        """The reference of :meth:`KernelTable.match`, a query at a time."""
+        count, longest = self.head.config.matched, queries.weights.shape[1]
+        features, pieces = [np.zeros((0, count), np.float32)], [np.zeros((0, longest), np.float32)]
+        for number, own in zip(numbers, slots, strict=True):
+            items, query = self.item_store.gather(own), queries.one(number, int(lengths[number]))
+            matched = exact(query, items, self.head.config.kernels)
+            trigrams = share(bits[number], items.trigrams.numpy().view(np.uint64))
+            features.append(np.concatenate([matched.features.numpy(), trigrams], axis=1))
+            added = (matched.best.T * query.weights).numpy()
+            pieces.append(np.pad(added, ((0, 0), (0, longest - added.shape[1]))))
+        return PairsMatched(np.concatenate(features), np.concatenate(pieces))
+
+    def _prepare(self, queries: Sequence[EncodedQuery]) -> QueryTokens:
+        """Queries ready to be matched, padded to the longest."""
+        lengths = np.array([len(query.tokens) for query in queries], np.int64)
+        there = np.arange(lengths.max(initial=0)) < lengths[:, None]
+        states = np.zeros((*there.shape, self.item_store.dim), np.float32)
+        ids = np.full(there.shape, NO_TOKEN, np.int16)
+        if queries:
+            states[there] = np.concatenate([query.tokens for query in queries])
+            ids[there] = np.concatenate([query.ids for query in queries]).view(np.int16)
+        return self.head.prepare(torch.from_numpy(states), torch.from_numpy(there), torch.from_numpy(ids))
 
 
 def history_shares(cosines: Floats, weights: Floats) -> Floats:
@@ -505,10 +598,3 @@ def history_shares(cosines: Floats, weights: Floats) -> Floats:
     np.put_along_axis(shares, best, np.take_along_axis(shares + weighted, best, -1), -1)
     halves: Floats = shares / 2
     return halves
-
-
-def _history(history: Floats, weights: Floats | None, pooled: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Largest weighted cosine and weighted mean cosine of each item [n, D] to the history [h, D]."""
-    weight = torch.ones(len(history)) if weights is None else torch.from_numpy(weights)
-    cosine = pooled @ torch.from_numpy(history).T
-    return (cosine * weight).amax(1), cosine @ weight / weight.sum().clamp_min(1e-6)

@@ -102,6 +102,10 @@ class Recent:
         """Record that it was done now."""
         self._done[name] = now_ms
 
+    def failed(self, name: str) -> None:
+        """Record that it was not done after all."""
+        self._done.pop(name, None)
+
 
 class Placement:
     """Finds events that do not lie with their shopper's others, in one partition: their order is lost, and outcomes

@@ -279,7 +279,7 @@ class ModelConfig(Config):
 
     ``preset`` is an encoder by a short name. ``weights`` is another one, or the folder where the preset's lies.
     ``query_prefix``, ``item_prefix``, ``pooling`` and ``centred`` say how an encoder reads texts that is no preset and
-    whose folder does not say it.
+    whose folder does not say it. ``engine`` runs the encoder, ``query_engine`` that of queries, if it is another one.
     """
 
     architecture: Literal["late_interaction", "cross_encoder", "constant"] = "late_interaction"
@@ -293,7 +293,8 @@ class ModelConfig(Config):
     max_item_tokens: Size = 32
     max_query_tokens: Size = 16
     device: str = "auto"
-    engine: Literal["auto", "eager", "inductor", "tensorrt"] = "auto"
+    engine: Literal["auto", "eager", "inductor", "tensorrt", "openvino"] = "auto"
+    query_engine: Literal["auto", "eager", "inductor", "tensorrt", "openvino"] | None = None
     threads: Annotated[int, Field(ge=0, le=1_024)] = 1
     store: str = ".liveshelf/models"
     version: str | None = "champion"

@@ -1,16 +1,18 @@
 """Processes a micro-batch, from the bytes read to acknowledged shelves.
 
-Decodes events, dead-letters the invalid ones, updates the shoppers' past, ranks, publishes and writes shelves; then a
-shadow may run. When ``process`` returns, Redis has everything, and Kafka has all shelves. When the awaitables that it
-returns are done, Kafka has the dead letters too, and the batch's offsets may be committed. If either raises, they may
-not be committed; processing the batch again is harmless. Knows Redis through ``StateStore`` and Kafka through ``Send``;
-nothing of Faust.
+Decodes events, updates the shoppers' past and ranks; then, while the next batch may come, publishes and writes shelves
+and dead-letters the invalid events; then a shadow may run. When ``process`` returns, Redis has the shoppers' past. When
+the awaitables that it returns are done, Kafka and Redis have everything, and the batch's offsets may be committed. If
+either raises, they may not be committed; processing the batch again is harmless. Knows Redis through ``StateStore`` and
+Kafka through ``Send``; nothing of Faust.
 """
 
 import asyncio
 import logging
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from streams.batch import Batch, Placement, Recent, page_for_all, rank_requests
@@ -19,7 +21,7 @@ from streams.config import StreamsConfig
 from streams.events import receipt
 from streams.events.bots import Bots, Pages
 from streams.events.decode import Refusal
-from streams.events.shelf import ShelfRecord, bounded, encoder, fitted
+from streams.events.shelf import ShelfRecord, encoded, fitted
 from streams.kafka.dead_letters import DeadLetterWriter
 from streams.kafka.errors import KAFKA_ERRORS
 from streams.kafka.record import Record, Send, Sent, place
@@ -42,8 +44,21 @@ KEY_AND_OVERHEAD = 8_192
 """The most bytes that a shelf's record has besides its value: its key is an id or the shelf's key."""
 
 
+@dataclass(slots=True)
+class _Made:
+    """A batch, and the shelves made for it that are not written yet."""
+
+    records: Sequence[Record]
+    batch: Batch
+    now_ms: int
+    requests: Sequence[RankRequest] = ()
+    together: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    shelves: Sequence[ShelfRecord] = ()
+    stages: dict[str, float] = field(default_factory=dict)
+
+
 class Pipeline:
-    """Processes batches, one at a time."""
+    """Processes batches: while the shelves of one are written, the past of the next one's shoppers is updated."""
 
     def __init__(self, arms: Arms, store: StateStore, send: Send, meter: Meter, config: StreamsConfig) -> None:
         self.arms, self.store, self.send = arms, store, send
@@ -55,37 +70,68 @@ class Pipeline:
         self._told, self._placement, self._misplaced = set[str](), Placement(), False
         self._tires = "fatigue" in config.policy.steps and config.policy.fatigue > 0
         self._similar = Recent(config.shelf.similar_refresh_s * 1000)
+        self._writing: asyncio.Task[None] | None = None
         self.behaviour = LiveBehaviour(store, arms.champion.behaviour, config.state)
 
-    async def process(self, records: Sequence[Record], retrying: bool = False) -> Sent:
-        """Process a batch: its results are in Redis on return, and in Kafka once the returned awaitables are done.
+    async def process(self, records: Sequence[Record]) -> Sent:
+        """Process a batch: its results are in Redis and in Kafka once the returned awaitables are done.
 
-        If a batch raises, its records are processed one by one, and a record that raises alone is dead-lettered. So one
-        bad event never stops the stream.
+        Called again before they are done, it makes the next batch's shelves once the last one's are written. If a batch
+        raises, its records are processed one by one, and a record that raises alone is dead-lettered. So one bad event
+        never stops the stream.
+        """
+        try:
+            made = await self._make(records)
+        except (*KAFKA_ERRORS, OSError, *connection.ERRORS):
+            raise  # not the events' fault: nothing may be committed
+        except Exception as error:
+            await self._apart(records, error)
+            return []
+        await self._written()
+        self._writing = asyncio.create_task(self._write_or_apart(made))
+        return [self._writing]
+
+    async def _written(self) -> None:
+        """Wait for the last batch's shelves. Who awaits its results learns whether that failed."""
+        if self._writing is not None:
+            await asyncio.wait([self._writing])
+
+    async def _write_or_apart(self, made: _Made) -> None:
+        try:
+            await self._complete(made)
+        except (*KAFKA_ERRORS, OSError, *connection.ERRORS):
+            raise
+        except Exception as error:
+            await self._apart(made.records, error)
+
+    async def _apart(self, records: Sequence[Record], error: Exception) -> None:
+        """Process the records of a batch that raised one by one; one that raised alone goes to the dead letters."""
+        if len(records) == 1:
+            log.error("an event broke the pipeline and goes to the dead letters", exc_info=error)
+            self.meter.count("refused")
+            await self._refuse([(records[0], Refusal("internal", f"{type(error).__name__}: {error}"))])
+            return
+        log.error("a batch of %d broke: taking its events one by one", len(records), exc_info=error)
+        for record in records:
+            try:
+                await self._complete(await self._make([record], retrying=True))
+            except (*KAFKA_ERRORS, OSError, *connection.ERRORS):
+                raise
+            except Exception as alone:
+                await self._apart([record], alone)
+
+    async def _make(self, records: Sequence[Record], retrying: bool = False) -> _Made:
+        """Remember a batch's events and make its shelves.
 
         Parameters
         ----------
         retrying
             Whether the record is from a batch that raised.
         """
-        try:
-            return await self._process(records, retrying)
-        except (*KAFKA_ERRORS, OSError, *connection.ERRORS):
-            raise  # not the events' fault: nothing may be committed
-        except Exception as error:
-            if len(records) == 1:
-                log.exception("an event broke the pipeline and goes to the dead letters")
-                self.meter.count("refused")
-                return self._refuse([(records[0], Refusal("internal", f"{type(error).__name__}: {error}"))])
-            log.exception("a batch of %d broke: taking its events one by one", len(records))
-            return [sent for record in records for sent in await self.process([record], retrying=True)]
-
-    async def _process(self, records: Sequence[Record], retrying: bool) -> Sent:
         now = wall_ms()
         clock = time.perf_counter()
         batch = Batch.of(records, now, self.config.events)
-        requests: list[RankRequest] = []
-        together: dict[str, list[str]] = {}
+        made = _Made(records, batch, now)
         self._check_placement(batch, retrying)
         bots = self._marked(batch, retrying, now)
         await self._forget(batch)
@@ -102,26 +148,28 @@ class Pipeline:
                 self.meter.count("events.forgotten", ignored)
                 self.meter.count("acts.late", uncounted.late)
                 self.meter.count("acts.beyond", uncounted.beyond)
-            requests = rank_requests(batch, shoppers, self._similar, now)
-            together = await self.together(requests, now)
-            stages = {"state": (time.perf_counter() - clock) * 1000}
-            result = self.arms.recommend(requests, together, now)
-            clock = time.perf_counter()
-            await self.write(result.records, renewals(requests) if self.config.shelf.renewed_s else {})
-            for request in requests:
-                if request.surface == "similar" and request.item_id is not None:
-                    self._similar.done(request.item_id, now)
-                elif request.surface == "popular":
-                    self._similar.done(page_for_all(request.filter), now)
-            stages |= {**result.stages, "write": (time.perf_counter() - clock) * 1000}
-            for stage, spent in stages.items():
-                self.meter.time(stage, spent, len(records))
+            made.requests = rank_requests(batch, shoppers, self._similar, now)
+            made.together = await self.together(made.requests, now)
+            made.stages = {"state": (time.perf_counter() - clock) * 1000}
+            if not retrying:
+                await self._written()  # else they would wait while these shelves are computed
+            result = self.arms.recommend(made.requests, made.together, now)
+            made.shelves = result.records
+            made.stages |= result.stages
+        return made
+
+    async def _complete(self, made: _Made) -> None:
+        """Write a batch's shelves and dead letters, and count it."""
+        clock, records, batch = time.perf_counter(), made.records, made.batch
+        if made.shelves:
+            await self._put(made)
+            made.stages["write"] = (time.perf_counter() - clock) * 1000
+        for stage, spent in made.stages.items():
+            self.meter.time(stage, spent, len(records))
         done = wall_ms()
-        for record in records:
-            self.meter.time("queue", now - record.timestamp_ms)
-            self.meter.time("end_to_end", done - record.timestamp_ms)
-        for record in batch.searches:
-            self.meter.time("end_to_end.search", done - record.timestamp_ms)
+        self.meter.times("queue", (made.now_ms - record.timestamp_ms for record in records))
+        self.meter.times("end_to_end", (done - record.timestamp_ms for record in records))
+        self.meter.times("end_to_end.search", (done - record.timestamp_ms for record in batch.searches))
         self.meter.count("events", len(batch.events))
         self.meter.count("refused", len(batch.refused))
         self.meter.count("events.converted", batch.notes.counts.total())
@@ -130,12 +178,30 @@ class Pipeline:
         self.meter.count("batches")
         self.meter.count("filters.malformed", sum(one.malformed for one in batch.filters.values()))
         if len(records) < self.config.worker.batch_events:  # else the next batch waits already
-            self.arms.shadow(requests, together, now)
-        # Last, since a batch that raises is processed again one by one: each dead letter is sent once and awaited.
-        return self._refuse(batch.refused)
+            self.arms.shadow(made.requests, made.together, made.now_ms)
+        # Last, since a batch that raises is processed again one by one: each dead letter is sent once.
+        await self._refuse(batch.refused)
+
+    async def _put(self, made: _Made) -> None:
+        shared = [
+            page_for_all(request.filter) if request.surface == "popular" else request.item_id
+            for request in made.requests
+            if request.surface in ("popular", "similar")
+        ]
+        for name in filter(None, shared):  # now, so that the next batch does not make them again
+            self._similar.done(name, made.now_ms)
+        try:
+            await self.write(made.shelves, renewals(made.requests) if self.config.shelf.renewed_s else {})
+        except BaseException:
+            for name in filter(None, shared):
+                self._similar.failed(name)
+            raise
 
     async def _forget(self, batch: Batch) -> None:
-        """Forget shoppers before the batch's other events are remembered: those up to its time are then ignored."""
+        """Forget shoppers before the batch's other events are remembered: those up to its time are then ignored. And
+        after the last batch's shelves are written, which may be theirs."""
+        if batch.forgets:
+            await self._written()
         for event in batch.forgets:
             told = await self.identity.forget(event)
             log.info("forgotten: %s", receipt.encoder.encode(told).decode())
@@ -161,19 +227,22 @@ class Pipeline:
         same shelf again, since its event is then processed together with newer ones. A shelf that Kafka refuses is not
         written to Redis. ``renewals`` is when shoppers' feeds are to be made again, epoch ms.
         """
-        limit = self.config.topics.max_message_bytes - KEY_AND_OVERHEAD
-        full = [fit for record in records if (fit := bounded(record, limit)).shelf.items]
+        limits = self.config.topics.max_message_bytes - KEY_AND_OVERHEAD, self.config.shelf.max_bytes
+        made = [encoded(record, *limits) for record in records if record.shelf.items]
+        full = [one for one in made if one.record.shelf.items]
         refused = await asyncio.gather(
             *(
-                self.send(self.topics.shelves, (one.shopper or one.key).encode("utf-8", "replace"), encoder.encode(one))
+                self.send(
+                    self.topics.shelves, (one.record.shopper or one.record.key).encode("utf-8", "replace"), one.value
+                )
                 for one in full
             )
         )
-        taken = [record for record, why in zip(full, refused, strict=True) if why is None]
+        pairs = [(one.record, one.shelf) for one, why in zip(full, refused, strict=True) if why is None]
         empty = [record for record in records if not record.shelf.items and record.filter is not None]
-        taken += empty
-        limit = self.config.shelf.max_bytes
-        values = [(record.key, fitted(record.shelf, limit), record.shelf.event_ts) for record in taken]
+        pairs += [(record, fitted(record.shelf, limits[1])) for record in empty]
+        taken = [record for record, _ in pairs]
+        values = [(record.key, value, record.shelf.event_ts) for record, value in pairs]
         shown = [[item.item_id for item in record.shelf.items] for record in taken]
         lives = {record.key: self.config.shelf.filtered_ttl_s for record in taken if record.filter is not None}
         await self.store.limit_filtered(
@@ -191,11 +260,11 @@ class Pipeline:
 
     def _count_sources(self, records: Sequence[ShelfRecord]) -> None:
         """Count the top items that each candidate source found: ``top.vector`` of ``top``, and so on."""
-        for record in records:
-            for sources in record.sources[:TOP]:
-                self.meter.count("top")
-                for source in sources.split("+"):
-                    self.meter.count(f"top.{source}")
+        found = Counter(sources for record in records for sources in record.sources[:TOP])
+        for sources, count in found.items():
+            self.meter.count("top", count)
+            for source in sources.split("+"):
+                self.meter.count(f"top.{source}", count)
 
     def _check_placement(self, batch: Batch, retrying: bool) -> None:
         """Count the events that do not lie with their shopper's others, each once; log the first."""
@@ -226,5 +295,5 @@ class Pipeline:
         self.meter.gauges["bots"] = float(self._bots.marked().total())
         return {shopper for shopper in batch.by_shopper if self._bots.get(shopper)}
 
-    def _refuse(self, refused: Sequence[tuple[Record, Refusal]]) -> Sent:
-        return [self._dead_letters(record, refusal) for record, refusal in refused]
+    async def _refuse(self, refused: Sequence[tuple[Record, Refusal]]) -> None:
+        await asyncio.gather(*(self._dead_letters(record, refusal) for record, refusal in refused))

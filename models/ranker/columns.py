@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from models.compiled import compiled
 from models.weights import WeightsError
 
 Floats = npt.NDArray[np.float32]
@@ -64,7 +65,7 @@ class Columns:
         """
         if features.ndim != 2 or features.shape[1] != self.known:
             raise ValueError(f"features of shape {features.shape} for {self.known} known columns")
-        found: Floats = features[:, self.places]
+        found: Floats = features.T[self.places].T  # whole columns: they are made so
         return found
 
 
@@ -103,13 +104,55 @@ class Scaling:
         counts
             For how many rows of its request each stands, [n]; by default for itself.
         """
-        missing = np.isnan(values)
-        scaled = (values - self.means) / self.spreads
-        if self.relative.any():
-            scaled[:, self.relative] = _within(values[:, self.relative], sizes, counts)
-        scaled[missing] = 0.0
-        found: Floats = np.concatenate([np.clip(scaled, -CLIP, CLIP), missing], axis=1, dtype=np.float32)
+        found = np.empty((len(values), 2 * values.shape[1]), np.float32)
+        of = _sizes(values, sizes)
+        standing = np.ones(len(values)) if counts is None else counts.astype(np.float64)
+        _scale(np.ascontiguousarray(values, np.float32), of, standing, self.means, self.spreads, self.relative, found)
         return found
+
+
+@compiled
+def _scale(
+    values: Floats,
+    sizes: Numbers,
+    counts: Reals,
+    means: Floats,
+    spreads: Floats,
+    relative: npt.NDArray[np.bool_],
+    found: Floats,
+) -> None:
+    """:class:`Scaling` of the rows of each request, written to ``found``."""
+    width, end = values.shape[1], 0
+    centre, scale = means.astype(np.float64), spreads.astype(np.float64)
+    known, total = np.empty(width), np.empty(width)
+    for size in sizes:
+        start, end = end, end + size
+        known[:] = 0.0
+        total[:] = 0.0
+        for row in range(start, end):
+            for column in range(width):
+                value, count = np.float64(values[row, column]), counts[row]
+                there = np.isfinite(value)
+                known[column] += count if there else 0.0
+                total[column] += count * value if there else 0.0
+        for column in range(width):
+            if relative[column]:
+                centre[column] = total[column] / max(known[column], 1.0)
+        total[:] = 0.0
+        for row in range(start, end):
+            for column in range(width):
+                apart, count = np.float64(values[row, column]) - centre[column], counts[row]
+                total[column] += count * apart * apart if np.isfinite(apart) else 0.0
+        for column in range(width):
+            if relative[column]:
+                scale[column] = max(np.sqrt(total[column] / max(known[column], 1.0)), 1e-6)
+        for row in range(start, end):
+            for column in range(width):
+                value = np.float64(values[row, column])
+                missing = np.isnan(value)
+                scaled = min(max((value - centre[column]) / scale[column], -CLIP), CLIP)
+                found[row, column] = 0.0 if missing else scaled
+                found[row, width + column] = 1.0 if missing else 0.0
 
 
 def means(values: npt.NDArray[Any], rows: npt.NDArray[np.int64], sizes: Sequence[int] | None = None) -> Reals:
@@ -125,32 +168,27 @@ def means(values: npt.NDArray[Any], rows: npt.NDArray[np.int64], sizes: Sequence
     >>> means(np.array([[1.0], [3.0], [8.0]]), np.array([2, 0]), [2, 1]).tolist()
     [[8.0], [2.0]]
     """
-    starts, counts = _parts(values, sizes)
-    if not len(counts):
-        return np.zeros((len(rows), values.shape[1]))
-    found: Reals = np.add.reduceat(values, starts, dtype=np.float64) / counts[:, None]
-    return found[np.searchsorted(starts, rows, "right") - 1]
+    counts = _sizes(values, sizes)
+    found = _means(np.ascontiguousarray(values, np.float32), counts)
+    return found[np.searchsorted(np.cumsum(counts), rows, "right")]
 
 
-def _parts(values: npt.NDArray[Any], sizes: Sequence[int] | None) -> tuple[Numbers, Numbers]:
-    """Where the rows of each request that has some begin, and how many there are."""
-    counts = np.array([len(values)] if sizes is None else sizes, np.int64)
-    if len(values) != counts.sum():
-        raise ValueError(f"requests of {counts.sum()} rows together, and {len(values)} rows")
-    counts = counts[counts > 0]
-    return np.cumsum(counts) - counts, counts
+def _sizes(values: npt.NDArray[Any], sizes: Sequence[int] | None) -> Numbers:
+    """How many rows each request has."""
+    found = np.array([len(values)] if sizes is None else sizes, np.int64)
+    if len(values) != found.sum():
+        raise ValueError(f"requests of {found.sum()} rows together, and {len(values)} rows")
+    return found
 
 
-def _within(values: Floats, sizes: Sequence[int] | None, counts: Floats | None) -> Floats:
-    """Scaled over the rows of each request; zero where all are alike."""
-    starts, lengths = _parts(values, sizes)
-    if not len(lengths):
-        return np.zeros_like(values)
-    there = np.isfinite(values)
-    weights = there.astype(np.float64) if counts is None else there * counts[:, None].astype(np.float64)
-    rows = np.where(there, values, 0.0).astype(np.float64)
-    known = np.maximum(np.add.reduceat(weights, starts), 1.0)
-    apart = rows - np.repeat(np.add.reduceat(weights * rows, starts) / known, lengths, axis=0)
-    spreads = np.maximum(np.sqrt(np.add.reduceat(weights * np.square(apart), starts) / known), 1e-6)
-    found: Floats = np.where(there, apart / np.repeat(spreads, lengths, axis=0), values).astype(np.float32)
+@compiled
+def _means(values: Floats, sizes: Numbers) -> Reals:
+    """The means of columns over the rows of each request, float64 [requests, F]; zero of none."""
+    found, end = np.zeros((len(sizes), values.shape[1])), 0
+    for request, size in enumerate(sizes):
+        start, end = end, end + size
+        for row in range(start, end):
+            for column in range(values.shape[1]):
+                found[request, column] += values[row, column]
+        found[request] /= max(size, 1)
     return found

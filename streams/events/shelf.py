@@ -4,7 +4,7 @@ Knows the schema and its bytes; nothing of how the items were chosen or of the R
 """
 
 import hashlib
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -209,6 +209,43 @@ def bounded(record: ShelfRecord, max_bytes: int) -> ShelfRecord:
         )
         size = len(encoder.encode(record))
     return record
+
+
+class Encoded(NamedTuple):
+    """A record as it is sent and as a frontend reads it.
+
+    Attributes
+    ----------
+    record
+        The record, shortened if it was too large.
+    value, shelf
+        The JSON of the record, and of its shelf alone, with as many of its first items as fit.
+    """
+
+    record: ShelfRecord
+    value: bytes
+    shelf: bytes
+
+
+def encoded(record: ShelfRecord, max_bytes: int, max_shelf_bytes: int) -> Encoded:
+    """A record as :func:`bounded` leaves it and its shelf as :func:`fitted` does; where both fit, encoded only once.
+
+    Examples
+    --------
+    >>> shelf = Shelf(shelf_id="s", surface="feed", model="m", arm="a", made_at=1, event_ts=1, items=[])
+    >>> record = ShelfRecord(key="k", shopper="u", query=None, shelf=shelf, propensities=[])
+    >>> found = encoded(record, 1_000, 1_000)
+    >>> record_decoder.decode(found.value) == record, shelf_decoder.decode(found.shelf) == shelf
+    (True, True)
+    """
+    shelf = encoder.encode(record.shelf)
+    value = encoder.encode(msgspec.structs.replace(record, shelf=msgspec.Raw(shelf)))
+    if len(value) > max_bytes:
+        record = bounded(record, max_bytes)
+        shelf, value = encoder.encode(record.shelf), encoder.encode(record)
+    if len(shelf) > max_shelf_bytes:
+        shelf = fitted(record.shelf, max_shelf_bytes)
+    return Encoded(record, value, shelf)
 
 
 def parse(message: Any, came_ms: int) -> ShelfRecord:

@@ -3,16 +3,18 @@
 Knows places of items, times and vectors; nothing of files, models, Redis, or of what is ranked with the features.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from models.compiled import compiled
 from streams.features.click_effects import Effects
-from streams.features.item_model import LINEAR_OWN, Anchors, ItemModel, recent
+from streams.features.item_model import LINEAR_OWN, ItemModel, Sums, recent
 from streams.features.items import (
     BUYERS,
     DAY,
@@ -25,7 +27,7 @@ from streams.features.items import (
     Places,
     visit_weight,
 )
-from streams.features.own import NOTHING, PLACE, Index, Owned, OwnItems, keys_of
+from streams.features.own import NOTHING, Owned, OwnItems, located, numbered, parts
 from streams.features.pairs import Pairs, Rows
 
 Reals = npt.NDArray[np.float32]
@@ -66,9 +68,8 @@ GROUPS: dict[str, tuple[str, ...]] = {
 
 FEATURES = tuple(name for names in GROUPS.values() for name in names)
 
-_TOGETHER, _LINEAR, _TEXT, _SHOPPER = (
-    slice(FEATURES.index(GROUPS[name][0]), FEATURES.index(GROUPS[name][-1]) + 1)
-    for name in ("together", "linear", "text", "shopper")
+*_, _PRICE, _OWN, _DUE, _TOGETHER, _LINEAR, _TEXT, _SHOPPER = (
+    slice(FEATURES.index(names[0]), FEATURES.index(names[-1]) + 1) for names in GROUPS.values()
 )
 
 COLUMNS = f"1-{blake2b(' '.join(FEATURES).encode(), digest_size=4).hexdigest()}"
@@ -81,18 +82,16 @@ class Paired:
 
     Attributes
     ----------
-    keys, values
-        Of each shopper and such an item: the key, int64 [u] ascending, and the group ``together``, float64 [5, u].
-    shopper, number, others, worth
-        Of each pair, [p]: the shopper, the number of the shopper's item, the other item, and the pair's value in
-        ``together_most``; ordered by shopper.
+    sums
+        The group ``together``.
+    of, number, worth
+        Of each pair, [p]: which of the others in the sums it is with, the number of the shopper's item, and the pair's
+        value in ``together_most``.
     """
 
-    keys: Places
-    values: Floats
-    shopper: Places
+    sums: Sums
+    of: Places
     number: Places
-    others: Places
     worth: Floats
 
 
@@ -104,39 +103,64 @@ class Scores:
     ----------
     owned
         The shoppers' items.
-    since
-        Of each shopper's items the days since they were touched, float64 [m] each.
+    room
+        All places are below it.
     linear
-        Of each shopper the rows of the group ``linear`` by row of the model, float64 [3, n]; empty without a model.
+        The group ``linear`` by row of the model; None without a model.
     """
 
     owns: Sequence[OwnItems]
     ts: Floats
     owned: Owned
-    since: Sequence[Floats]
+    room: int
     paired: Paired
     model: ItemModel | None
-    linear: Sequence[Floats]
+    linear: Sums | None
 
-    def anchors(self, number: int) -> Anchors:
-        """What says which of a shopper's items gives most to another one."""
-        paired = self.paired
-        begin, end = np.searchsorted(paired.shopper, [number, number + 1]).tolist()
-        pairs = (paired.others[begin:end], paired.number[begin:end], paired.worth[begin:end])
-        return Anchors(self.owns[number].places, self.since[number], *pairs, self.model)
+    @property
+    def since(self) -> list[Floats]:
+        """Of each shopper's items the days since they were touched, float64 [m] each."""
+        return self.owned.each(self.owned.since_touched)
+
+    def anchors(self, shopper: Places, places: Places) -> Places:
+        """Of each of some items the item of a shopper, by place, that gives most to it: of those it was touched
+        together with, or else by the item-to-item model; int64 [k], -1 where none does.
+
+        Parameters
+        ----------
+        shopper, places
+            int64 [k] each, distinct pairs ordered by shopper.
+        """
+        owned, paired = self.owned, self.paired
+        starts, found = np.searchsorted(shopper, np.arange(owned.shoppers + 1)), np.full(len(places), -1)
+        at = paired.sums.find(starts, places, self.room)
+        wanted = np.full(len(paired.sums.others), -1)
+        wanted[at[at >= 0]] = np.flatnonzero(at >= 0)
+        hit = np.flatnonzero(wanted[paired.of] >= 0)
+        rising = hit[np.lexsort((-paired.number[hit], paired.worth[hit]))]
+        found[wanted[paired.of[rising]]] = owned.places[paired.number[rising]]  # the last one, of the highest worth
+        if self.model is not None:
+            for row in np.flatnonzero(found < 0).tolist():
+                begin, end = owned.starts[shopper[row] : shopper[row] + 2].tolist()
+                mine = slice(begin, min(end, begin + LINEAR_OWN))
+                given = self.model.given(owned.places[mine], int(places[row])) * recent(owned.since_touched[mine])
+                if given.any():
+                    found[row] = owned.places[mine][given.argmax()]
+        return found
 
     def together_of(self, number: int, count: int) -> Floats:
         """The group ``together`` of all ``count`` items for a shopper, float64 [5, count]."""
-        mine = self.paired.keys >> 32 == number
-        found = np.zeros((len(GROUPS["together"]), count))
-        found[:, self.paired.keys[mine] - (number << 32)] = self.paired.values[:, mine]
+        others, values = self.paired.sums.of(number)
+        found = np.zeros((len(values), count))
+        found[:, others] = values
         return found
 
     def linear_of(self, number: int, places: Places) -> Floats:
         """The group ``linear`` of some items for a shopper, float64 [3, m]; NaN without a model."""
-        if self.model is None:
+        if self.model is None or self.linear is None:
             return np.full((len(GROUPS["linear"]), len(places)), np.nan)
-        return self.model.at(self.linear[number], places)
+        starts = np.where(np.arange(len(self.owns) + 1) > number, len(places), 0)
+        return self.model.at(self.linear, starts, places)
 
 
 @dataclass(slots=True)
@@ -173,101 +197,95 @@ class Behaviour:
         items.settle()
         known = np.flatnonzero(items.known)
         self.lists = Lists(
-            _best(known, items.order(WEEK)[known], LISTED),
-            _best(known, items.order(DAY)[known], LISTED),
+            _best(known, items.order(WEEK, known), LISTED),
+            _best(known, items.order(DAY, known), LISTED),
             _best(known, items.values[known, FIRST], LISTED),
         )
 
     def scores(self, owns: Sequence[OwnItems], ts: Sequence[int], model: ItemModel | None = None) -> Scores:
         """What is known of items for each shopper; ``model`` is an item-to-item model over the same places."""
-        since = [own.since(at) for own, at in zip(owns, ts, strict=True)]
-        linear = []
+        times = np.array(ts, np.float64)
+        owned = Owned(owns, times, self.items.prices)
+        linear = None
         if model is not None:
-            for own, days in zip(owns, (some[:LINEAR_OWN] for some in since), strict=True):
-                weightings = np.stack([np.ones(len(days)), np.exp2(-days / 30), recent(days)])
-                linear.append(model.sums(own.places[:LINEAR_OWN], weightings))
-        owned = Owned(owns, ts, self.items.prices)
-        return Scores(owns, np.array(ts, np.float64), owned, since, self._paired(owns, since, ts), model, linear)
+            newest = owned.newest(LINEAR_OWN)
+            days = owned.since_touched[newest]
+            weightings = np.stack([np.ones(len(days)), np.exp2(-days / 30), recent(days)])
+            starts = np.searchsorted(owned.shopper[newest], np.arange(len(owns) + 1))
+            linear = model.sums(starts, owned.places[newest], weightings)
+        return Scores(owns, times, owned, len(self.items), self._paired(owned, ts), model, linear)
 
-    def due(self, own: OwnItems, ts: int) -> npt.NDArray[np.bool_]:
-        """Which of a shopper's items may be offered again, bool [m]: bought ones only once they :func:`are_due`."""
-        since = np.where(own.times > 0, (ts - np.nan_to_num(own.last_ms)) / DAY_MS, np.inf)
-        due = are_due(self.items.repeated(own.places), since, self.items.intervals(own.places))
-        found: npt.NDArray[np.bool_] = (own.times == 0) | due
-        return found
+    def due(self, owns: Sequence[OwnItems], ts: Sequence[int]) -> list[npt.NDArray[np.bool_]]:
+        """Which of each shopper's items may be offered again at a time (ms), bool [m]: bought ones only once they
+        :func:`are_due`."""
+        sizes = [len(own.places) for own in owns]
+        places, times = (np.concatenate([getattr(own, name) for own in owns]) for name in ("places", "times"))
+        last = np.concatenate([own.last_ms for own in owns])
+        with np.errstate(invalid="ignore"):
+            since = np.where(times > 0, (np.repeat(np.array(ts, np.float64), sizes) - last) / DAY_MS, np.inf)
+        due = (times == 0) | are_due(self.items.repeated(places), since, self.items.intervals(places))
+        return parts(due, np.cumsum([0, *sizes]))
 
-    def _paired(self, owns: Sequence[OwnItems], since: Sequence[Floats], ts: Sequence[int]) -> Paired:
-        mine = [own.places[:PAIRED_OWN] for own in owns]
-        sizes = [len(places) for places in mine]
-        places, days = np.concatenate([NOTHING, *mine]), np.concatenate([some[:PAIRED_OWN] for some in since])
-        owner = np.repeat(np.arange(len(owns)), sizes)
-        rows = [self.pairs.row(place) for place in places.tolist()]
+    def _paired(self, owned: Owned, ts: Sequence[int]) -> Paired:
+        numbers = owned.newest(PAIRED_OWN)
+        places, days, owner = owned.places[numbers], owned.since_touched[numbers], owned.shopper[numbers]
+        known = {place: self.pairs.row(place) for place in set(places.tolist())}
+        rows = [known[place] for place in places.tolist()]
         lengths = [len(others) for others, _ in rows]
         own = np.repeat(np.arange(len(rows)), lengths)  # of each pair the number among all shoppers' items
         others = np.concatenate([NOTHING, *(row[0] for row in rows)])
         counts = np.concatenate([np.zeros(0), *(row[1] for row in rows)])
-        starts = np.cumsum([0, *sizes])[:-1]
         shopper, visits = owner[own], self.items.values[:, VISITS]
         theirs = np.maximum(counts, visits[others])
-        cosines = counts / np.sqrt(theirs * np.maximum(counts, visits[places[own]]))
+        cosines = counts / np.sqrt(theirs * np.maximum(counts, visits[places][own]))
         unit = np.array([visit_weight(at) for at in ts])[shopper]
         month = np.exp2(-days / 30)[own]
         most = (0.3 + month) * cosines
-        if len(own):
-            newest = days[np.minimum(starts, len(days) - 1)][shopper]
-            keys, at = np.unique(keys_of(shopper, others), return_inverse=True)
-        else:
-            newest, keys, at = cosines, NOTHING, NOTHING
-        values = np.zeros((len(GROUPS["together"]), len(keys)))
-        last = days[own] <= newest + 1 / 24
+        newest = np.zeros(owned.shoppers)
+        newest[owner[::-1]] = days[::-1]  # that of the first item stays
+        last = (days <= newest[owner] + 1 / 24)[own]
         shares = counts / unit / (theirs / unit + 1.0)
+        bounds = np.searchsorted(shopper, np.arange(owned.shoppers + 1))
+        starts, firsts, of = numbered(bounds, others, len(self.items))
+        values = np.zeros((len(GROUPS["together"]), len(firsts)))
         for row, summed in ((0, cosines), (1, month * cosines), (3, shares), (4, last * cosines)):
-            values[row] = np.bincount(at, summed, len(keys))
-        np.maximum.at(values[2], at, most)
-        return Paired(keys, values, shopper, own - starts[shopper], others, most)
+            values[row] = np.bincount(of, summed, len(firsts))
+        np.maximum.at(values[2], of, most)
+        return Paired(Sums(starts, others[firsts], values), of, numbers[own], most)
 
     def candidates(self, scores: Scores, limits: Mapping[str, int]) -> list[dict[str, Places]]:
         """For each shopper the best items of each source that is named with a limit, best first.
 
         ``own`` are the shopper's items by demand; ``linear``, ``together``, ``week``, ``day`` and ``new`` are others.
         """
-        owns, found = scores.owns, dict[str, Sequence[Places]]()
+        owns, owned, found = scores.owns, scores.owned, dict[str, Sequence[Places]]()
         for source, limit in limits.items():
             match source:
                 case "own":
                     found[source] = [_best(own.places, own.demand, limit) for own in owns]
                 case "together":
-                    found[source] = self._best_paired(scores, limit)
-                case "linear" if scores.model is not None:
-                    found[source] = [
-                        _best_linear(scores.model, own, linear[2], limit)
-                        for own, linear in zip(owns, scores.linear, strict=True)
-                    ]
+                    sums = scores.paired.sums
+                    found[source] = _best_others(sums.starts, sums.others, sums.values[1], owned, scores.room, limit)
+                case "linear" if scores.model is not None and scores.linear is not None:
+                    linear = scores.linear
+                    others = scores.model.places[linear.others]
+                    found[source] = _best_others(linear.starts, others, linear.values[2], owned, scores.room, limit)
                 case "week" | "day" | "new":
-                    found[source] = self._listed(getattr(self.lists, source), scores.owned, limit)
+                    found[source] = self._listed(getattr(self.lists, source), owned, scores.room, limit)
         return [{source: lists[number] for source, lists in found.items()} for number in range(len(owns))]
 
-    def _best_paired(self, scores: Scores, limit: int) -> list[Places]:
-        keys, values = scores.paired.keys, scores.paired.values[1]
-        kept = (values > 0) & (scores.owned.find(keys) < 0)
-        keys, values = keys[kept], values[kept]
-        shopper = keys >> 32
-        order = np.lexsort((keys, -values, shopper))
-        shopper, places = shopper[order], (keys & PLACE)[order]
-        ends = np.searchsorted(shopper, np.arange(len(scores.owns) + 1)).tolist()
-        return [places[begin : min(end, begin + limit)] for begin, end in pairwise(ends)]
-
-    def _listed(self, listed: Places, owned: Owned, limit: int) -> list[Places]:
+    def _listed(self, listed: Places, owned: Owned, room: int, limit: int) -> list[Places]:
         """For each shopper the first of a list that are not the shopper's own."""
         listed = listed[: limit + owned.most]
         free = np.ones((owned.shoppers, len(listed)), np.bool_)
-        at = Index(listed).find(owned.places)
+        bounds = np.array([0, len(listed)])
+        at = located(bounds, listed, np.array([0, len(owned.places)]), owned.places, room)
         free[owned.shopper[at >= 0], at[at >= 0]] = False
         shopper, column = np.nonzero(free & (np.cumsum(free, axis=1) <= limit))
         ends = np.searchsorted(shopper, np.arange(owned.shoppers + 1)).tolist()
         return [listed[column[begin:end]] for begin, end in pairwise(ends)]
 
-    def features(self, scores: Scores, places: Sequence[Places], text: Floats) -> Reals:
+    def features(self, scores: Scores, places: Sequence[Places], text: npt.NDArray[np.floating]) -> Reals:
         """Features of some items for each of some shoppers, float32 [n, F], one shopper's rows after the other's;
         columns as :data:`FEATURES`, NaN where something is not known.
 
@@ -279,62 +297,78 @@ class Behaviour:
             float [n, 3]: :func:`text_matches` of the same items.
         """
         sizes = [len(some) for some in places]
-        shopper = np.repeat(np.arange(len(sizes)), sizes)
+        starts, shopper = np.cumsum([0, *sizes]), np.repeat(np.arange(len(sizes)), sizes)
         every = np.concatenate([NOTHING, *places])
-        keys, ts = keys_of(shopper, every), scores.ts[shopper]
-        found = np.empty((len(FEATURES), len(every)), np.float32)
-        columns = [*self._of_items(every, ts), *self._of_owned(scores.owned, scores.owned.find(keys), shopper, every)]
-        for column, values in zip(found, columns, strict=False):
-            column[:] = values
-        at = Index(scores.paired.keys).find(keys)
-        found[_TOGETHER] = np.where(at >= 0, scores.paired.values[:, at], 0.0) if len(scores.paired.keys) else 0.0
+        found, room = np.empty((len(FEATURES), len(every)), np.float32), len(self.items)
+        for row, values in enumerate(self._of_items(every, scores.ts, shopper)):
+            found[row] = values
+        self._of_owned(found, scores.owned, scores.owned.find(starts, every, room), shopper, every)
+        found[_TOGETHER] = scores.paired.sums.at(starts, every, room)
         found[_LINEAR] = np.nan
-        if scores.model is not None:
-            ends = np.cumsum(sizes).tolist()
-            for number, (some, end) in enumerate(zip(places, ends, strict=True)):
-                found[_LINEAR, end - len(some) : end] = scores.linear_of(number, some)
+        if scores.model is not None and scores.linear is not None:
+            found[_LINEAR] = scores.model.at(scores.linear, starts, every)
         found[_TEXT] = text.T
-        of_shopper = [_of_shopper(own, at) for own, at in zip(scores.owns, scores.ts.tolist(), strict=True)]
-        found[_SHOPPER] = np.array(of_shopper).reshape(-1, len(GROUPS["shopper"])).T[:, shopper]
+        found[_SHOPPER] = scores.owned.of_shoppers[:, shopper]
         return found.T
 
-    def _of_items(self, places: Places, ts: Floats) -> list[Floats]:
-        """The groups ``popularity`` and ``item``: what is the same for all shoppers at the times (ms) of rows."""
+    def _of_items(self, places: Places, ts: Floats, shopper: Places) -> list[Floats]:
+        """The groups ``popularity`` and ``item``: what is the same for all shoppers at the times (ms) of some."""
         items = self.items
-        values = items.values[places]
-        demand = items.demand(ts, places)
-        _, day, week, month, quarter = demand.T
+        demand, first = items.demand(ts, places, shopper).T, items.values[places, FIRST]
+        _, day, week, month, quarter = demand
         return [
-            *np.log1p(demand.T),
+            *np.log1p(demand),
             np.log((day + 0.5) / (week / 7 + 0.5)),
             np.log((week + 1) / (month * 7 / 30 + 1)),
             np.log((month + 2) / (quarter * 30 / 91 + 2)),
-            *np.log1p(np.maximum(0.0, items.bought_by_new(ts, places).T)),
-            np.log1p(values[:, BUYERS]),
-            np.where(values[:, FIRST] > 0, np.maximum(0.0, ts - values[:, FIRST]) / DAY_MS, np.nan),
+            *np.log1p(np.maximum(0.0, items.bought_by_new(ts, places, shopper).T)),
+            np.log1p(items.values[places, BUYERS]),
+            np.where(first > 0, np.maximum(0.0, ts[shopper] - first) / DAY_MS, np.nan),
             items.prices[places],
             items.repeated(places),
         ]
 
-    def _of_owned(self, owned: Owned, mine: Places, shopper: Places, places: Places) -> list[Floats]:
-        """The groups ``price``, ``own`` and ``due`` of rows; ``mine`` is each one's number among the owned items."""
+    def _of_owned(self, found: Reals, owned: Owned, mine: Places, shopper: Places, places: Places) -> None:
+        """Write the groups ``price``, ``own`` and ``due`` of rows; ``mine`` is each one's number among the owned
+        items."""
         apart = self.items.prices[places] - owned.usual_price[shopper]
+        found[_PRICE] = apart, np.abs(apart) / owned.price_spread[shopper]
         intervals = np.log1p(self.items.intervals(places))
-        since = _taken(owned.since_bought, mine, np.nan)
-        return [
-            apart,
-            np.abs(apart) / owned.price_spread[shopper],
-            *(_taken(values, mine, empty) for values, empty in owned.columns()),
-            np.log1p(since) - intervals,
-            _taken(owned.since_bought / (owned.interval + 1), mine, np.nan),
-            since / (owned.gaps + 1)[shopper],
-            intervals,
-        ]
+        found[_OWN], found[_DUE] = _NOT_OWNED, np.nan
+        found[_DUE.stop - 1] = intervals
+        rows = np.flatnonzero(mine >= 0)
+        some = mine[rows]
+        since = np.log1p(owned.since_bought[some])
+        found[_OWN, rows] = owned.columns()[:, some]
+        of_own, of_visits = (
+            owned.since_bought[some] / (owned.interval[some] + 1),
+            since / (owned.gaps + 1)[shopper[rows]],
+        )
+        found[_DUE.start : _DUE.stop - 1, rows] = since - intervals[rows], of_own, of_visits
 
 
-def text_matches(vectors: Sequence[Reals], owns: Sequence[Reals], since: Sequence[Floats]) -> Floats:
-    """The group ``text``: cosines of items to each shopper's newest items, float64 [n, 3], one shopper's rows after the
-    other's.
+_NOT_OWNED = np.array([0.0] * 4 + [np.nan] * 3, np.float32)[:, None]
+
+
+class Matches(NamedTuple):
+    """How items' texts match those of a shopper's newest items.
+
+    Attributes
+    ----------
+    features
+        float32 [n, 3]: the group ``text``.
+    nearest, cosines
+        Which of the shopper's is the nearest, int64 [n], and how near it is, float32 [n]; 0 and NaN where it is not
+        known.
+    """
+
+    features: Reals
+    nearest: Places
+    cosines: Reals
+
+
+def text_matches(vectors: Iterable[Reals], owns: Sequence[Reals], since: Sequence[Floats], count: int) -> Matches:
+    """Cosines of ``count`` items to each shopper's newest items, one shopper's rows after the other's.
 
     Parameters
     ----------
@@ -343,28 +377,40 @@ def text_matches(vectors: Sequence[Reals], owns: Sequence[Reals], since: Sequenc
         days [m] since each was touched. A vector of zeros is not known; of an item whose vector is not finite nothing
         is.
     """
-    sizes, widths = [len(some) for some in vectors], [len(own) for own in owns]
-    weights = np.zeros((len(owns), max(widths, default=0)), np.float32)
-    for row, days in zip(weights, since, strict=True):
-        row[: len(days)] = np.exp2(-days / 30)
-    cosines = np.full((sum(sizes), weights.shape[1] + 1), -np.inf, np.float32)  # the centre's first
+    found = Matches(
+        np.full((count, 3), np.nan, np.float32), np.zeros(count, np.int64), np.full(count, np.nan, np.float32)
+    )
     end = 0
     with np.errstate(invalid="ignore", over="ignore"):
-        for some, own, weight in zip(vectors, owns, weights, strict=True):
+        for some, own, days in zip(vectors, owns, since, strict=True):
             begin, end = end, end + len(some)
             if len(own):
-                centre = weight[: len(own)] @ own
+                weights = np.exp2(-days / 30).astype(np.float32)
+                centre = weights @ own
                 centre /= max(float(np.linalg.norm(centre)), 1e-9)
-                cosines[begin:end, : len(own) + 1] = some @ np.concatenate([centre[None], own]).T
-    found = np.full((len(cosines), 3), np.nan)
-    if cosines.shape[1] > 1:
-        shopper = np.repeat(np.arange(len(owns)), sizes)
-        found[:, 0] = cosines[:, 0]
-        found[:, 2] = cosines[:, 1 : NEWEST + 1].max(1)
-        cosines[:, 1:] *= (np.float32(0.5) + np.float32(0.5) * weights)[shopper]
-        found[:, 1] = cosines[:, 1:].max(1)
-        found[~np.isfinite(found).all(1)] = np.nan
+                cosines = some @ np.concatenate([centre[None], own]).T
+                _match(cosines, weights, found.features[begin:end], found.nearest[begin:end], found.cosines[begin:end])
     return found
+
+
+@compiled
+def _match(cosines: Reals, weights: Reals, features: Reals, nearest: Places, best: Reals) -> None:
+    """What :func:`text_matches` says of the items of one shopper, given their cosines to the centre and to each of the
+    shopper's."""
+    for row in range(len(cosines)):
+        centre, newest, weighted, most, at = cosines[row, 0], -np.inf, -np.inf, -np.inf, 0
+        finite = np.isfinite(centre)
+        for number in range(len(weights)):
+            cosine = cosines[row, number + 1]
+            finite = finite and np.isfinite(cosine)
+            if cosine > most:
+                most, at = cosine, number
+            weighted = max(weighted, cosine * (np.float32(0.5) + np.float32(0.5) * weights[number]))
+            if number < NEWEST:
+                newest = max(newest, cosine)
+        if finite:
+            features[row, 0], features[row, 1], features[row, 2] = centre, weighted, newest
+            nearest[row], best[row] = at, most
 
 
 def are_due(
@@ -384,14 +430,6 @@ def are_due(
     return found
 
 
-def _taken(values: Floats, mine: Places, empty: float) -> Floats:
-    """The values of the shopper's items at some items; elsewhere the empty one."""
-    if not len(values):
-        return np.full(len(mine), empty)
-    found: Floats = np.where(mine >= 0, values[mine], empty)
-    return found
-
-
 def _best(places: Places, values: Floats, limit: int) -> Places:
     """The places of the highest values, best first; equal ones by place, also where the limit cuts them."""
     if 0 < limit < len(places):
@@ -401,22 +439,9 @@ def _best(places: Places, values: Floats, limit: int) -> Places:
     return found
 
 
-def _best_linear(model: ItemModel, own: OwnItems, values: Floats, limit: int) -> Places:
-    """The items to which a shopper's give most, above zero, without these themselves."""
-    values = values.copy()
-    mine = model.find(own.places)
-    values[mine[mine >= 0]] = 0.0
-    return _best(model.places[values > 0], values[values > 0], limit)
-
-
-def _of_shopper(own: OwnItems, ts: float) -> tuple[float, ...]:
-    """The group ``shopper``."""
-    visits, lines = len(own.visits_ms), max(1.0, float(own.times.sum()))
-    return (
-        visits,
-        max(0.0, ts - own.visits_ms[-1]) / DAY_MS if visits else float("nan"),
-        own.gap(),
-        float((own.times > 0).sum()) / lines,
-        len(own.places),
-        lines / max(1, visits),
-    )
+def _best_others(starts: Places, others: Places, values: Floats, owned: Owned, room: int, limit: int) -> list[Places]:
+    """For each shopper the others of the highest values above zero, without the shopper's own."""
+    kept = (values > 0) & (owned.find(starts, others, room) < 0)
+    ends = np.concatenate([[0], np.cumsum(kept)])[starts].tolist()
+    others, values = others[kept], values[kept]
+    return [_best(others[begin:end], values[begin:end], limit) for begin, end in pairwise(ends)]

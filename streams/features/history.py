@@ -292,11 +292,12 @@ class Replay:
         text = self._text(scores, places)
         return self.behaviour.features(scores, [places], text)
 
-    def _text(self, scores: Scores, places: Places) -> Floats:
+    def _text(self, scores: Scores, places: Places) -> Reals:
         """Matches of some items with the shopper's newest."""
         [own], [since] = scores.owns, scores.since
         nearest = own.places[:PAIRED_OWN]
-        return text_matches([self.vectors[places]], [self.vectors[nearest]], [since[: len(nearest)]])
+        found = text_matches([self.vectors[places]], [self.vectors[nearest]], [since[: len(nearest)]], len(places))
+        return found.features
 
     def candidates(self, scores: Scores) -> tuple[Places, npt.NDArray[np.int64]]:
         """The union of :data:`SOURCES`: places ascending, and by bit which sources brought each."""

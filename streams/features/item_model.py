@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from streams.features.items import Floats, Places
-from streams.features.own import Index
+from streams.features.own import located, numbered
 
 Reals = npt.NDArray[np.float32]
 
@@ -44,7 +44,8 @@ class ItemModel:
         --------
         >>> slots = np.array([[1], [-1]], np.int32)
         >>> model = ItemModel.of(np.array([4, 7]), slots, np.array([[2.0], [0]]))
-        >>> model.at(model.sums(np.array([4]), np.ones((1, 1))), np.array([7, 4, 9])).tolist()
+        >>> sums = model.sums(np.array([0, 1]), np.array([4]), np.ones((1, 1)))
+        >>> model.at(sums, np.array([0, 3]), np.array([7, 4, 9])).tolist()
         [[2.0, 0.0, 0.0]]
         """
         rows = np.maximum(slots, 0).astype(np.int64)
@@ -80,31 +81,28 @@ class ItemModel:
         inside = np.minimum(places, len(self._row) - 1)
         return np.where(inside == places, self._row[inside], -1)
 
-    def sums(self, places: Places, weightings: Floats) -> Floats:
-        """Of each row the weight that some items give it; once for each weighting of these.
+    def sums(self, starts: Places, places: Places, weightings: Floats) -> "Sums":
+        """Of each row the weight that some items of each of several shoppers give it; once for each weighting of these.
 
         Parameters
         ----------
-        places, weightings
-            int64 [m] and float64 [w, m].
-
-        Returns
-        -------
-        float64 [w, n]
+        starts, places, weightings
+            Where the items of each shopper start, int64 [b + 1]; the items, int64 [m]; and float64 [w, m].
         """
         mine = self.find(places)
+        owner = np.repeat(np.arange(len(starts) - 1), np.diff(starts))[mine >= 0]
         mine, weightings = mine[mine >= 0], weightings[:, mine >= 0]
-        if not mine.size:
-            return np.zeros((len(weightings), len(self.places)))
-        flat, weights = self.rows[mine].ravel(), self.weights[mine]
-        return np.stack([np.bincount(flat, (one[:, None] * weights).ravel(), len(self.places)) for one in weightings])
+        width = self.rows.shape[1]
+        begins = np.concatenate([[0], np.cumsum(np.bincount(owner, minlength=len(starts) - 1))]) * width
+        rows, weights = self.rows[mine].ravel(), self.weights[mine]
+        found, firsts, of = numbered(begins, rows, len(self.places))
+        values = [np.bincount(of, (one[:, None] * weights).ravel(), len(firsts)) for one in weightings]
+        return Sums(found, rows[firsts], np.stack(values))
 
-    def at(self, sums: Floats, places: Places) -> Floats:
-        """Those sums [w, n] that are of some items, float64 [w, m]; zero for an item that has no row."""
-        rows = self.find(places)
-        found: Floats = sums[:, rows] if sums.shape[1] else np.zeros((len(sums), len(rows)))
-        found[:, rows < 0] = 0.0
-        return found
+    def at(self, sums: "Sums", starts: Places, places: Places) -> Floats:
+        """Those sums that are of some items, each shopper's from its start on, float64 [w, m]; zero for an item that
+        has no row, or is given nothing."""
+        return sums.at(starts, self.find(places), len(self.places))
 
     def given(self, places: Places, other: int) -> Floats:
         """The weight that each of some items gives to another one, float64 [m]."""
@@ -117,41 +115,35 @@ class ItemModel:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Anchors:
-    """What says which of a shopper's own items gives most to another one.
+class Sums:
+    """What other items are given by those of several shoppers.
 
     Attributes
     ----------
-    own, since
-        int64 [m] and float64 [m]: places of the shopper's items, the one touched last first, and days since.
-    others, number, worth
-        int64 [p], int64 [p] and float64 [p]: of each pair of items touched together the other item, the number of the
-        shopper's own one, and the pair's value in ``together_most``.
-    model
-        An item-to-item model, if there is one.
+    starts, others, values
+        Where each shopper's begin, int64 [b + 1]; the others, int64 [u], distinct for each shopper; and what each is
+        given, float64 [w, u].
     """
 
-    own: Places
-    since: Floats
+    starts: Places
     others: Places
-    number: Places
-    worth: Floats
-    model: ItemModel | None
+    values: Floats
 
-    def of(self, places: Places) -> Places:
-        """Of each of some distinct items the shopper's own item, by place, that gives most to it: of those it was
-        touched together with, or else by the item-to-item model; int64 [k], -1 where none does."""
-        found = np.full(len(places), -1)
-        at = Index(places).find(self.others)
-        hit = np.flatnonzero(at >= 0)
-        rising = hit[np.lexsort((-self.number[hit], self.worth[hit]))]
-        found[at[rising]] = self.own[self.number[rising]]  # the last one, of the highest worth, stays
-        if self.model is not None:
-            mine, weights = self.own[:LINEAR_OWN], recent(self.since[:LINEAR_OWN])
-            for row in np.flatnonzero(found < 0).tolist():
-                given = self.model.given(mine, int(places[row])) * weights
-                if given.any():
-                    found[row] = mine[given.argmax()]
+    def of(self, number: int) -> tuple[Places, Floats]:
+        """The others of a shopper, and what each is given."""
+        mine = slice(self.starts[number], self.starts[number + 1])
+        return self.others[mine], self.values[:, mine]
+
+    def find(self, starts: Places, others: Places, room: int) -> Places:
+        """Where others are that are all below ``room``, each shopper's from its start on; -1 where one is given
+        nothing."""
+        return located(self.starts, self.others, starts, others, room)
+
+    def at(self, starts: Places, others: Places, room: int) -> Floats:
+        """What these are given, float64 [w, n]; zero where it is nothing."""
+        at = self.find(starts, others, room)
+        found, given = np.zeros((len(self.values), len(others))), np.flatnonzero(at >= 0)
+        found[:, given] = self.values[:, at[given]]
         return found
 
 

@@ -108,6 +108,8 @@ class ItemStatistics:
         Whether there is any group.
     moves
         How often an item that had a place got another one.
+    counted
+        Whether anything was ever touched.
     reuses
         How often places of groups that no item is left of were given to others: after it no place is what it was.
     values
@@ -133,6 +135,7 @@ class ItemStatistics:
     def __init__(self) -> None:
         self.ids: list[str] = []
         self.moves = self.reuses = 0
+        self.counted = False
         self._places: dict[str, int] = {}
         self._groups: dict[str, str] = {}
         self._group_places: dict[str, int] = {}
@@ -248,12 +251,13 @@ class ItemStatistics:
     def put(self, item_id: str, shards: Sequence[Floats]) -> None:
         """Replace an item's statistics by the sum of what the shards hold, float64 [WIDTH] each; :meth:`settle` makes
         those of groups."""
-        place, self._usual = self._place(item_id), None
+        place, total, self._usual = self._place(item_id), _total(shards), None
+        self.counted = self.counted or bool(total[FIRST] > 0)
         if self._of_group[place]:
-            self._variants[place][item_id] = _total(shards)
+            self._variants[place][item_id] = total
             self._unsettled.add(place)
         else:
-            self._values[place] = _total(shards)
+            self._values[place] = total
 
     def settle(self) -> None:
         """Make the sums of the groups whose items changed."""
@@ -287,7 +291,7 @@ class ItemStatistics:
 
     def touch(self, places: Places, ts: int, weight: float = 1.0) -> None:
         """Shoppers touched distinct items without variants in a visit at a time (ms); a purchase weighs one."""
-        values = self._values
+        values, self.counted = self._values, self.counted or len(places) > 0
         origins = np.where(values[places, ORIGINS] == 0, ts, values[places, ORIGINS])
         moved = (ts - origins) / (_SHORT * DAY_MS) > REBASED
         values[places, :2] *= np.where(moved, forward(origins, _SHORT, float(ts)), 1.0)
@@ -312,16 +316,27 @@ class ItemStatistics:
         earlier = ts < firsts
         values[again[earlier], NEW] += forward(ts, _NEW) - forward(firsts[earlier][:, None], _NEW)
 
-    def demand(self, ts: int | Floats, places: Places | slice = slice(None)) -> Floats:
-        """Demand by half-life at a time (ms), or at one for each item, float64 [n, 5]. That of an hour and of a day is
-        taken at most a half-life before their origin: a late event's time may be so long before it that no double holds
-        the quotient."""
-        values, ts = self.values[places], np.asarray(ts)[..., None]
-        short = values[:, :2] / np.maximum(0.5, forward(ts, _SHORT, values[:, ORIGINS]))
-        return np.concatenate([short, values[:, 2:5] / forward(ts, _LONG)], axis=1)
+    def demand(self, ts: int | Floats, places: Places | slice = slice(None), of: Places | None = None) -> Floats:
+        """Demand by half-life at a time (ms), float64 [n, 5]. That of an hour and of a day is taken at most a half-life
+        before their origin: a late event's time may be so long before it that no double holds the quotient.
 
-    def order(self, column: int) -> Floats:
-        """What orders all items by demand, whatever the time: :data:`DAY` or :data:`WEEK`, float64 [n].
+        Parameters
+        ----------
+        ts, of
+            One time, or several, float64 [b], with the number of each item's, int64 [n].
+        """
+        values, now = self.values[places].T, ts if of is None else np.asarray(ts)[of]
+        found = np.empty((len(HALF_LIVES), values.shape[1]))
+        for row, days in enumerate(HALF_LIVES):
+            if row < len(_SHORT):
+                weights = np.maximum(0.5, forward(now, days, values[ORIGINS][row]))
+            else:
+                weights = _each(forward(ts, days), of)
+            found[row] = values[row] / weights
+        return found.T
+
+    def order(self, column: int, places: Places | slice = slice(None)) -> Floats:
+        """What orders items by demand, whatever the time: :data:`DAY` or :data:`WEEK`, float64 [n].
 
         It is the logarithm of demand up to a constant. Differences that are those of rounding are left out.
 
@@ -333,23 +348,23 @@ class ItemStatistics:
         >>> [np.diff(items.order(column)).round(3).tolist() for column in (DAY, WEEK)]
         [[1.0], [0.143]]
         """
-        values = self.values
         with np.errstate(divide="ignore"):
-            found = np.log2(values[:, column])
+            found = np.log2(self.values[places, column])
         if column == DAY:
-            found += (values[:, ORIGINS][:, DAY] - ORIGIN_MS) / DAY_MS
+            found += (self.values[places, ORIGINS.start + DAY] - ORIGIN_MS) / DAY_MS
         rounded: Floats = found.round(9)
         return rounded
 
-    def bought_by_new(self, ts: int | Floats, places: Places | slice = slice(None)) -> Floats:
-        """First purchases by half-life at a time (ms), or at one for each item, float64 [n, 2]."""
-        found: Floats = self.values[places, NEW] / forward(np.asarray(ts)[..., None], _NEW)
-        return found
+    def bought_by_new(self, ts: int | Floats, places: Places | slice = slice(None), of: Places | None = None) -> Floats:
+        """First purchases by half-life at a time (ms), or at one of several, as :meth:`demand`; float64 [n, 2]."""
+        weights = [_each(forward(ts, days), of) for days in NEW_HALF_LIVES]
+        return np.stack([self.values[places, NEW.start + row] / one for row, one in enumerate(weights)], axis=-1)
 
     def repeated(self, places: Places) -> Floats:
         """Further purchases for each buyer of some items, shrunk towards the shop's, float64 [m]."""
-        some, usual = self.values[places], self._usually()[0]
-        found: Floats = (some[:, REPEATS] + BUYERS_SHRINKAGE * usual) / (some[:, BUYERS] + BUYERS_SHRINKAGE)
+        values, usual = self.values, self._usually()[0]
+        buyers, repeats = values[places, BUYERS], values[places, REPEATS]
+        found: Floats = (repeats + BUYERS_SHRINKAGE * usual) / (buyers + BUYERS_SHRINKAGE)
         return found
 
     def intervals(self, places: Places | slice = slice(None)) -> Floats:
@@ -368,6 +383,11 @@ class ItemStatistics:
 
 _SHORT, _LONG, _NEW = np.array(HALF_LIVES[:2]), np.array(HALF_LIVES[2:]), np.array(NEW_HALF_LIVES)
 _NOTHING = np.zeros(WIDTH)
+
+
+def _each(values: Floats, of: Places | None) -> Floats:
+    """The value of each item, given by number; or the same of all."""
+    return values if of is None else values[of]
 
 
 def _total(rows: Sequence[Floats]) -> Floats:

@@ -5,11 +5,14 @@ are scored.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
+from models.compiled import compiled
 from streams.features.items import DAY_MS, Floats, Places, forward
 
 NOTHING = np.zeros(0, np.int64)
@@ -27,6 +30,7 @@ ROW = np.dtype([("times", "<u4"), ("demand", "<f8"), ("first", "<u4"), ("last", 
 0: never), and the last touch (s)."""
 
 Rows = npt.NDArray[np.void]
+A = TypeVar("A", bound=npt.NDArray[Any])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -67,6 +71,36 @@ class OwnItems:
         places, rows = places[order], rows[order]
         if variants:
             places, rows = _merged(places, rows)
+        visits_ms = np.sort(np.asarray(visits_s, np.float64)) * 1000.0
+        return replace(cls._ordered(places, rows), visits_ms=visits_ms, variants=variants or {})
+
+    @classmethod
+    def each(
+        cls, places: Places, rows: Rows, sizes: Sequence[int], visits_s: Sequence[Sequence[int]]
+    ) -> "list[OwnItems]":
+        """As :meth:`of` for several shoppers, whose items, as many as ``sizes`` says, stand one after the other; none
+        has variants.
+
+        Examples
+        --------
+        >>> rows = np.array([(1, 1.0, 5, 5, 5), (0, 0.2, 0, 0, 9), (0, 0.2, 0, 0, 7)], ROW)
+        >>> [own.places.tolist() for own in OwnItems.each(np.array([7, 8, 7]), rows, [2, 1], [[5, 9], []])]
+        [[8, 7], [7]]
+        """
+        shopper = np.repeat(np.arange(len(sizes)), sizes)
+        order = np.argsort(keys_of(shopper, PLACE - rows["touched"].astype(np.int64)), kind="stable")
+        whole = cls._ordered(places[order], rows[order])
+        columns = [getattr(whole, name) for name in ("places", "times", "demand", "first_ms", "last_ms", "touched_ms")]
+        visits_ms = np.array([at for some in visits_s for at in sorted(some)], np.float64) * 1000.0
+        found, end, last = [], 0, 0
+        for size, some in zip(sizes, visits_s, strict=True):
+            begin, end, first, last = end, end + size, last, last + len(some)
+            found.append(cls(*(column[begin:end] for column in columns), visits_ms[first:last]))
+        return found
+
+    @classmethod
+    def _ordered(cls, places: Places, rows: Rows) -> "OwnItems":
+        """Of items in their order, without visits."""
         bought = rows["times"] > 0
         return cls(
             places,
@@ -75,19 +109,8 @@ class OwnItems:
             np.where(bought, rows["first"] * 1000.0, np.nan),
             np.where(bought, rows["last"] * 1000.0, np.nan),
             rows["touched"] * 1000.0,
-            np.sort(np.asarray(visits_s, np.float64)) * 1000.0,
-            variants or {},
+            np.zeros(0),
         )
-
-    def since(self, ts: int) -> Floats:
-        """Days since each item was touched last, float64 [m]; never below zero."""
-        found: Floats = np.maximum(0.0, ts - self.touched_ms) / DAY_MS
-        return found
-
-    def gap(self) -> float:
-        """Mean days between visits; NaN for one visit or none."""
-        visits = self.visits_ms
-        return float((visits[-1] - visits[0]) / DAY_MS / (len(visits) - 1)) if len(visits) > 1 else float("nan")
 
 
 def own_variants(ids: Sequence[str], places: Places, rows: Rows, of_group: npt.NDArray[np.bool_]) -> dict[int, str]:
@@ -175,19 +198,76 @@ class Memory:
         return Memory(dict(self.rows), set(self.visits))
 
 
-class Index:
-    """Where keys stand in an array of distinct ones."""
+@compiled
+def located(starts: Places, known: Places, wanted_starts: Places, wanted: Places, room: int) -> Places:
+    """Where each wanted number stands among the known ones of its group, int64; -1 where it does not.
 
-    def __init__(self, keys: Places) -> None:
-        self._order = np.argsort(keys, kind="stable")
-        self._keys = keys[self._order]
+    Marks are written over an array that nobody clears, and believed where what they point to points back (a sparse set,
+    Briggs & Torczon 1993): so the cost does not depend on ``room``.
 
-    def find(self, keys: Places) -> Places:
-        """The number of each key, int64; -1 where it is not there."""
-        if not len(self._keys):
-            return np.full(len(keys), -1)
-        at = np.minimum(np.searchsorted(self._keys, keys), len(self._keys) - 1)
-        return np.where(self._keys[at] == keys, self._order[at], -1)
+    Parameters
+    ----------
+    starts, known
+        Where the groups start, int64 [g + 1], and distinct numbers of each, from 0 and below ``room``.
+    wanted_starts, wanted
+        The same of the wanted ones; one that is negative, or not below ``room``, is nowhere.
+
+    Examples
+    --------
+    >>> both = np.array([0, 2, 3])
+    >>> located(both, np.array([7, 4, 4]), both, np.array([4, 9, 4]), 10).tolist()
+    [1, -1, 2]
+    """
+    found, marks = np.full(len(wanted), -1), np.empty(room, np.int64)
+    for group in range(len(starts) - 1):
+        begin, end = starts[group], starts[group + 1]
+        for number in range(begin, end):
+            marks[known[number]] = number
+        for number in range(wanted_starts[group], wanted_starts[group + 1]):
+            if 0 <= wanted[number] < room:
+                mark = marks[wanted[number]]
+                if begin <= mark < end and known[mark] == wanted[number]:
+                    found[number] = mark
+    return found
+
+
+@compiled
+def numbered(starts: Places, values: Places, room: int) -> tuple[Places, Places, Places]:
+    """The distinct numbers of each group, in the order in which they come first; as :func:`located`.
+
+    Returns
+    -------
+    Where the distinct ones of each group start, int64 [g + 1]; where each came first, int64 [u]; and of each number
+    which one it is, int64 [n].
+
+    Examples
+    --------
+    >>> [found.tolist() for found in numbered(np.array([0, 3, 4]), np.array([5, 2, 5, 5]), 6)]
+    [[0, 2, 3], [0, 1, 3], [0, 1, 0, 2]]
+    """
+    marks, begins, count = np.empty(room, np.int64), np.zeros(len(starts), np.int64), 0
+    firsts, of = np.empty(len(values), np.int64), np.empty(len(values), np.int64)
+    for group in range(len(starts) - 1):
+        for number in range(starts[group], starts[group + 1]):
+            mark = marks[values[number]]
+            if not (begins[group] <= mark < count and values[firsts[mark]] == values[number]):
+                mark = marks[values[number]] = count
+                firsts[count] = number
+                count += 1
+            of[number] = mark
+        begins[group + 1] = count
+    return begins, firsts[:count].copy(), of
+
+
+def parts(values: A, starts: Places) -> list[A]:
+    """Views of an array from each start to the next one.
+
+    Examples
+    --------
+    >>> [part.tolist() for part in parts(np.arange(4), np.array([0, 3, 3, 4]))]
+    [[0, 1, 2], [], [3]]
+    """
+    return [values[begin:end] for begin, end in pairwise(starts.tolist())]
 
 
 def keys_of(shopper: Places, places: Places) -> Places:
@@ -205,70 +285,109 @@ class Owned:
         The shoppers' items, and a time (ms) for each shopper.
     prices
         Logarithms of the prices of all items by place.
+
+    Attributes
+    ----------
+    shopper, starts
+        The number of each item's shopper, and where each shopper's items start, int64 [m] and [b + 1].
     """
 
-    def __init__(self, owns: Sequence[OwnItems], ts: Sequence[int], prices: Floats) -> None:
+    def __init__(self, owns: Sequence[OwnItems], ts: Floats, prices: Floats) -> None:
         sizes = [len(own.places) for own in owns]
-        shopper = np.repeat(np.arange(len(owns)), sizes)
-        self.shoppers, self.shopper, self.most = len(owns), shopper, max(sizes, default=0)
-        now = np.array(ts, np.float64)[shopper]
+        self.starts = np.cumsum([0, *sizes])
+        self.shopper = shopper = np.repeat(np.arange(len(owns)), sizes)
+        self.shoppers, self.most = len(owns), max(sizes, default=0)
+        now = ts[shopper]
 
         def joined(name: str) -> Floats:
             return np.concatenate([getattr(own, name) for own in owns]) if owns else np.zeros(0)
 
         self.places = np.concatenate([NOTHING, *(own.places for own in owns)])
-        self._index = Index(keys_of(shopper, self.places))
         self.times, last, first = joined("times"), joined("last_ms"), joined("first_ms")
         self.demand = joined("demand") / forward(now, HALF_LIFE)
         self.since_touched = np.maximum(0.0, now - joined("touched_ms")) / DAY_MS
         self.since_bought = np.where(self.times > 0, np.maximum(0.0, now - last) / DAY_MS, np.nan)
         with np.errstate(invalid="ignore", divide="ignore"):
             self.interval = np.where(self.times > 1, (last - first) / DAY_MS / (self.times - 1), np.nan)
-        self.gaps = np.array([own.gap() for own in owns])
-        self.visits, self.visits_before, self.visits_since = _visits(owns, shopper, first, last)
-        price = prices[self.places]
-        weights = np.where(np.isnan(price), 0.0, np.maximum(self.times, 0.2))
-        price = np.nan_to_num(price)
+        counts = np.array([len(own.visits_ms) for own in owns], np.int64)
+        visits_ms = joined("visits_ms")
+        self.of_shoppers = self._of_shoppers(ts, counts, visits_ms)
+        self.visits = counts[shopper]
+        self.visits_before, self.visits_since = _visits(counts, visits_ms, shopper, first, last)
+        self.usual_price, self.price_spread = self._prices(prices[self.places])
+
+    def _of_shoppers(self, ts: Floats, counts: Places, visits_ms: Floats) -> Floats:
+        """Of each shopper: visits, days since the last one, mean days between two, the share of purchases that were
+        first ones, items, purchases a visit; float64 [6, b]."""
+        ends, some = np.cumsum(counts), counts > 0
+        newest, oldest = np.full((2, len(counts)), np.nan)
+        newest[some], oldest[some] = visits_ms[ends[some] - 1], visits_ms[(ends - counts)[some]]
+        gap = np.where(counts > 1, (newest - oldest) / DAY_MS / np.maximum(1, counts - 1), np.nan)
+        bought, lines = (np.bincount(self.shopper, values, len(counts)) for values in (self.times > 0, self.times))
+        lines = np.maximum(1.0, lines)
+        since = np.maximum(0.0, ts - newest) / DAY_MS
+        return np.stack([counts, since, gap, bought / lines, np.diff(self.starts), lines / np.maximum(1, counts)])
+
+    def _prices(self, price: Floats) -> tuple[Floats, Floats]:
+        """Of each shopper the usual price and its spread, float64 [b], given those of the items."""
+        known = ~np.isnan(price)
+        weights, price = np.where(known, np.maximum(self.times, 0.2), 0.0), np.where(known, price, 0.0)
         total, sums, squares = (
-            np.bincount(shopper, values, len(owns)) for values in (weights, weights * price, weights * price**2)
+            np.bincount(self.shopper, values, self.shoppers)
+            for values in (weights, weights * price, weights * price**2)
         )
         with np.errstate(invalid="ignore", divide="ignore"):
-            self.usual_price = np.where(total > 0, sums / total, np.nan)
-            apart = np.maximum(0.01, squares / total - self.usual_price**2)
-        self.price_spread = np.sqrt(np.where(total > 0, apart, 0.01))
+            usual = np.where(total > 0, sums / total, np.nan)
+            apart = np.maximum(0.01, squares / total - usual**2)
+        return usual, np.sqrt(np.where(total > 0, apart, 0.01))
 
-    def find(self, keys: Places) -> Places:
-        """The numbers of items of shoppers, given as keys; -1 for an item that is not the shopper's."""
-        return self._index.find(keys)
+    @property
+    def gaps(self) -> Floats:
+        """Of each shopper the mean days between visits, float64 [b]; NaN for one visit or none."""
+        found: Floats = self.of_shoppers[2]
+        return found
 
-    def columns(self) -> list[tuple[Floats, float]]:
-        """The group ``own``, with the value for items that are not the shopper's."""
+    def newest(self, most: int) -> Places:
+        """The numbers of the items of each shopper that were touched last."""
+        return np.flatnonzero(np.arange(len(self.places)) - self.starts[self.shopper] < most)
+
+    def each(self, values: Floats) -> list[Floats]:
+        """The values of items, [m], by shopper; views."""
+        return parts(values, self.starts)
+
+    def find(self, starts: Places, places: Places, room: int) -> Places:
+        """The numbers of items, each shopper's from its start on, int64 [b + 1]; -1 for one that is not the
+        shopper's. All places are below ``room``."""
+        return located(self.starts, self.places, starts, places, room)
+
+    def columns(self) -> Floats:
+        """The group ``own``, float64 [7, m]."""
         since_first = np.maximum(1, self.visits - self.visits_before)
-        return [
-            (self.times, 0.0),
-            (self.demand, 0.0),
-            (self.times / np.maximum(1, self.visits), 0.0),
-            (self.times / since_first, 0.0),
-            (self.since_bought, np.nan),
-            (np.where(self.times > 0, self.visits_since, np.nan), np.nan),
-            (self.since_touched, np.nan),
-        ]
+        return np.stack(
+            [
+                self.times,
+                self.demand,
+                self.times / np.maximum(1, self.visits),
+                self.times / since_first,
+                self.since_bought,
+                np.where(self.times > 0, self.visits_since, np.nan),
+                self.since_touched,
+            ]
+        )
 
 
 _LATEST_MS = (1 << 43) - 1
 _LATEST_S = (1 << 32) - 1
 
 
-def _visits(owns: Sequence[OwnItems], shopper: Places, first: Floats, last: Floats) -> tuple[Places, Places, Places]:
-    """Of each item, int64 [m], the shopper's visits, those before its first purchase and those after its last one."""
-    counts = np.array([len(own.visits_ms) for own in owns], np.int64)
+def _visits(counts: Places, visits_ms: Floats, shopper: Places, first: Floats, last: Floats) -> tuple[Places, Places]:
+    """Of each item, int64 [m], the shopper's visits before its first purchase and those after its last one."""
     ends = np.cumsum(counts)
 
     def keys(of: Places, times: Floats) -> Places:
-        return (of << 43) | np.minimum(np.nan_to_num(times), _LATEST_MS).astype(np.int64)
+        return (of << 43) | np.where(times < _LATEST_MS, times, _LATEST_MS).astype(np.int64)
 
-    visits = np.concatenate([own.visits_ms for own in owns]) if owns else np.zeros(0)
-    known = keys(np.repeat(np.arange(len(owns)), counts), visits)  # ascending, as each shopper's are
+    known = keys(np.repeat(np.arange(len(counts)), counts), visits_ms)  # ascending, as each shopper's are
     before = np.searchsorted(known, keys(shopper, first), "left") - (ends - counts)[shopper]
     after = ends[shopper] - np.searchsorted(known, keys(shopper, last), "right")
-    return counts[shopper], before, after
+    return before, after

@@ -82,8 +82,7 @@ def run(app: Any) -> int:
 
 
 class BatchTaker:
-    """Takes the events of a stream in batches; the next batch is processed while Kafka acknowledges the last one's
-    records.
+    """Takes the events of a stream in batches; the next batch is begun while the last one's results are on their way.
 
     Parameters
     ----------
@@ -99,38 +98,53 @@ class BatchTaker:
         self.wait_s, self.progress, self.schemas = wait_s, progress, schemas
 
     async def run(self, stream: Any, size: int, process: Callable[[Sequence[Record]], Awaitable[Sent]]) -> None:
-        """Process at most ``size`` events at a time, for as long as the stream lasts."""
+        """Process at most ``size`` events at a time, for as long as the stream lasts. Cancelled, it ends once the last
+        batch is acknowledged, or after :data:`LAST_S` seconds."""
         with or_leave("batches are no longer taken"):  # Faust would go on with the next one, and lose this one
-            await self._run(stream, size, process)
+            acknowledging: list[asyncio.Task[None]] = []
+            try:
+                await self._run(stream, size, process, acknowledging)
+            finally:
+                if acknowledging:
+                    await asyncio.wait(acknowledging, timeout=LAST_S)
 
-    async def _run(self, stream: Any, size: int, process: Callable[[Sequence[Record]], Awaitable[Sent]]) -> None:
-        acknowledging: asyncio.Task[None] | None = None
-        batch: list[Any] = []
-        waited = False
+    async def _run(
+        self,
+        stream: Any,
+        size: int,
+        process: Callable[[Sequence[Record]], Awaitable[Sent]],
+        acknowledging: list[asyncio.Task[None]],
+    ) -> None:
         async for event in stream.noack().events():
-            batch.append(event)
+            batch = [event, *_waiting(stream, size - 1)]
             if len(batch) < size:
-                arriving = stream.channel.queue
-                if arriving.empty() and not waited:
-                    # Events that Faust's thread read while a model computed arrive a moment later.
-                    await asyncio.sleep(self.wait_s)
-                    waited = True
-                if not arriving.empty():
-                    continue
+                # Events that Faust's thread read while a model computed arrive a moment later.
+                await asyncio.sleep(self.wait_s)
+                batch += _waiting(stream, size - len(batch))
             records = [record(taken.message) for taken in batch]
             with or_leave(where=place(records)):
                 sent = await process(await self.schemas.decoded(records))
-                if acknowledging is not None:
-                    await acknowledging
-            acknowledging = asyncio.create_task(self._acknowledge(batch, sent))
-            batch, waited = [], False
+                for last in acknowledging:
+                    await last
+            acknowledging[:] = [asyncio.create_task(self._acknowledge(batch, sent, place(records)))]
 
-    async def _acknowledge(self, events: Sequence[Any], sent: Sent) -> None:
-        with or_leave():
+    async def _acknowledge(self, events: Sequence[Any], sent: Sent, where: str) -> None:
+        with or_leave(where=where):
             await asyncio.gather(*sent)
             for event in events:
                 event.ack()
             self.progress()
+
+
+def _waiting(stream: Any, most: int) -> list[Any]:
+    """Events that wait in a stream's queue. The stream gives them too, but one by one and at several times the cost. As
+    it does, leave out what a partition gave before it was assigned anew."""
+    app, queue, found = stream.app, stream.channel.queue, list[Any]()
+    while len(found) < most and not queue.empty():
+        event = queue.get_nowait()
+        if app.flow_control.is_active() and event.message.generation_id == app.consumer_generation_id:
+            found.append(event)
+    return found
 
 
 async def leave_when_stalled(app: Any, watchdog: Watchdog, excused: Callable[[], bool]) -> None:

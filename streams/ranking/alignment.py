@@ -72,8 +72,9 @@ class Alignment:
             self._slot_as_of[old] = self._as_of(slots)
         slots = self._slot[places]
         if self.grouped:
-            for number in np.flatnonzero(self.items.of_group[places]).tolist():
-                slots[number] = self.front(int(places[number]))
+            of_group = self.items.of_group[places]
+            products, at = np.unique(places[of_group], return_inverse=True)
+            slots[of_group] = np.array([self.front(place) for place in products.tolist()], np.int64)[at]
         return slots
 
     def front(self, place: int, mine: Mapping[int, str] = NOBODYS, among: Mask | None = None) -> int:

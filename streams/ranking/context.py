@@ -42,10 +42,9 @@ class Queries:
         """Encode the queries that are not cached, in one pass; returns how many there were."""
         new = [query for query in dict.fromkeys(queries) if query not in self._kept]
         if new:
-            encoded, pieces = self.encoder.encode_queries(new), self.encoder.word_pieces(new)
-            words = self.encoder.words(new, self.encoder.max_query_tokens)
-            for query, of, split, own in zip(new, encoded, pieces, words, strict=True):
-                self._kept[query] = ReadQuery(of, tuple(split[:MOST_PIECES]), own)
+            read, pieces = self.encoder.read_queries(new), self.encoder.word_pieces(new)
+            for query, (encoded, words), split in zip(new, read, pieces, strict=True):
+                self._kept[query] = ReadQuery(encoded, tuple(split[:MOST_PIECES]), words)
         return len(new)
 
     def get(self, query: str) -> ReadQuery:
@@ -105,23 +104,40 @@ class Past:
         return cls(tuple(items), tuple(past.query for past in queries), (*items.values(), *query_weights))
 
 
-def vectors(past: Past, catalogue: Catalog, queries: Queries) -> tuple[np.ndarray, np.ndarray, list[int]]:
-    """A past as vectors with weights; items that are not in the catalogue are left out.
+def vectors(
+    pasts: Sequence[Past], catalogue: Catalog, queries: Queries
+) -> list[tuple[np.ndarray, np.ndarray, list[int]]]:
+    """Pasts as vectors with weights; items that are not in the catalogue are left out.
 
     Returns
     -------
-    vectors : float32 [h, dim], unit length
-    weights : float32 [h], in (0, 1]
-    places : of each vector its place in ``past.weights``
+    of each past
+        vectors : float32 [h, dim], unit length;
+        weights : float32 [h], in (0, 1];
+        places : of each vector its place in ``past.weights``.
     """
-    found = [(slot, row) for row, item in enumerate(past.items) if (slot := catalogue.slot(item)) is not None]
-    touched = catalogue.item_store.pooled(np.array([slot for slot, _ in found], dtype=np.int64)) if found else None
-    asked = [queries.get(query).encoded.pooled[None, :] for query in past.queries]
-    parts: Sequence[np.ndarray] = [part for part in (touched, *asked) if part is not None]
-    if not parts:
-        return np.zeros((0, catalogue.encoder.dim), dtype=np.float32), np.zeros(0, dtype=np.float32), []
-    rows = [row for _, row in found] + list(range(len(past.items), len(past.weights)))
-    return np.concatenate(parts).astype(np.float32), np.array(past.weights, dtype=np.float32)[rows], rows
+    slot = catalogue.slot
+    held = [[(at, row) for row, item in enumerate(past.items) if (at := slot(item)) is not None] for past in pasts]
+    sizes = [len(some) + len(past.queries) for some, past in zip(held, pasts, strict=True)]
+    rows = np.empty((sum(sizes), catalogue.encoder.dim), np.float32)
+    touched = np.zeros(len(rows), np.bool_)
+    places: list[list[int]] = []
+    end = 0
+    for some, past, size in zip(held, pasts, sizes, strict=True):
+        touched[end : end + len(some)] = True
+        places.append([row for _, row in some] + list(range(len(past.items), len(past.weights))))
+        for row, query in enumerate(past.queries, end + len(some)):
+            rows[row] = queries.get(query).encoded.pooled
+        end += size
+    rows[touched] = catalogue.item_store.pooled(np.array([at for some in held for at, _ in some], np.int64))
+    weights = np.array(
+        [past.weights[place] for past, of in zip(pasts, places, strict=True) for place in of], np.float32
+    )
+    ends = np.cumsum(sizes).tolist()
+    return [
+        (rows[end - size : end], weights[end - size : end], of)
+        for end, size, of in zip(ends, sizes, places, strict=True)
+    ]
 
 
 def centre(vectors: np.ndarray, weights: np.ndarray) -> np.ndarray:

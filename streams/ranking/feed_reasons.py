@@ -5,8 +5,9 @@ the ranker says how far its score falls without the features of each. Knows feat
 nothing of candidates' sources but their names, nor of the policy.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from types import MappingProxyType
 
 import numpy as np
@@ -17,7 +18,10 @@ from models.ranker import Ranker
 from streams.features.behaviour import FEATURES, GROUPS, are_due
 from streams.ranking import reasons
 from streams.ranking.candidates import EXPLORED
-from streams.ranking.feeds import Ranked
+from streams.ranking.feeds import Ranked, RankedFeeds
+
+Numbers = NDArray[np.int64]
+Flags = NDArray[np.bool_]
 
 OWED: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
@@ -50,67 +54,66 @@ class ShownFeed:
     ----------
     ranked, by_scorer
         How the candidates are ranked, and the scorer's part of their order, float32 [n].
-    rows, items, masks
-        Of each item on the shelf its place among the candidates, int64 [k], its id, and the mask of its sources,
-        uint16 [k].
+    rows, masks
+        Of each item on the shelf its place among the candidates, int64 [k], and the mask of its sources, uint16 [k].
     """
 
     ranked: Ranked
     by_scorer: NDArray[np.float32]
     rows: NDArray[np.int64]
-    items: Sequence[str]
     masks: NDArray[np.uint16]
 
 
 def of_feeds(feeds: Sequence[ShownFeed], ranker: Ranker) -> list[list[str]]:
-    """The reasons of the items of each feed; ``ranker`` made their scores."""
+    """The reasons of the items of each feed of one batch; ``ranker`` made their scores."""
     if not feeds:
         return []
-    near, alike = zip(*map(_nearest, feeds), strict=True)
-    some = np.concatenate([one.ranked.features[one.rows] for one in feeds])
-    sizes = [len(one.rows) for one in feeds]
-    best = _best(feeds, _holds(feeds, some, np.concatenate(alike)), ranker)
-    due = _due(some)
-    ends = np.cumsum(sizes).tolist()
-    return [
-        _told(one, near[number], best[end - size : end], due[end - size : end])
-        for number, (one, size, end) in enumerate(zip(feeds, sizes, ends, strict=True))
-    ]
+    batch, sizes = feeds[0].ranked.batch, [len(one.rows) for one in feeds]
+    rows = np.concatenate([one.ranked.rows[one.rows] for one in feeds])
+    some = batch.features[rows]
+    alike = batch.cosines[rows] >= ALIKE
+    best = _best(feeds, rows, _holds(feeds, some, alike), ranker)
+    number = np.repeat([one.ranked.number for one in feeds], sizes)
+    found = iter(_told(batch, rows, number, best, _due(some), np.concatenate([one.masks for one in feeds])))
+    return [list(islice(found, size)) for size in sizes]
 
 
-def _told(feed: ShownFeed, near: NDArray[np.int64], best: NDArray[np.int64], due: NDArray[np.bool_]) -> list[str]:
-    """A feed's reasons as texts, given what is most like each item, the kinds, and what is due."""
-    past, ranked = feed.ranked.past, feed.ranked
+def _told(
+    batch: RankedFeeds, rows: Numbers, number: Numbers, best: Numbers, due: Flags, masks: NDArray[np.uint16]
+) -> Iterator[str]:
+    """The reasons of shown items as texts, given each one's row in the batch, the number of its feed, the kind, whether
+    it is due, and its sources."""
+    past, places = batch.past, batch.places[rows]
+    nearest = np.where(best == KINDS.index("like"), batch.nearest[rows], -1)
+    like = np.where(nearest >= 0, past.places[nearest] if len(past.places) else -1, -1)
+    best = np.where((like >= 0) & (like == places), KINDS.index("again"), best)
     paired = np.flatnonzero(best == KINDS.index("together"))
-    anchors = dict(zip(paired.tolist(), feed.ranked.anchors(feed.rows[paired]), strict=True))
-    found = []
-    for row, (mask, kind) in enumerate(zip(feed.masks.tolist(), best.tolist(), strict=True)):
+    anchors = np.full(len(rows), -1)
+    anchors[paired] = batch.behaviour.anchors(number[paired], places[paired])
+    facts = (number, masks, best, due, nearest, like, anchors)
+    for feed, mask, kind, is_due, near, of, anchor in zip(*(one.tolist() for one in facts), strict=True):
         named = KINDS[kind] if kind >= 0 else ""
-        like = past.place(int(near[row])) if named == "like" else -1
-        if like >= 0 and like == ranked.places[feed.rows[row]]:
-            named = "again"
         if mask & EXPLORED or not named:
-            found.append(reasons.of_sources(mask))
+            yield reasons.of_sources(mask)
         elif named == "again":
-            found.append("due" if due[row] else "again")
+            yield "due" if is_due else named
         elif named == "like":
-            told = ("searched", past.query(int(near[row]))) if like < 0 else ("like", ranked.named(like))
-            found.append(reasons.reason(*told))
+            searched = ("searched", past.queries[near])
+            yield reasons.reason(*(searched if of < 0 else ("like", batch.named(feed, of))))
         elif named == "together":
-            found.append(reasons.reason(named, anchors[row]))
+            yield reasons.reason(named, batch.named(feed, anchor))
         else:
-            found.append(named)
-    return found
+            yield named
 
 
-def _holds(feeds: Sequence[ShownFeed], some: NDArray[np.float32], alike: NDArray[np.bool_]) -> NDArray[np.bool_]:
+def _holds(feeds: Sequence[ShownFeed], some: NDArray[np.float32], alike: Flags) -> Flags:
     """Which kinds of reasons are true of each shown item, bool [k, kinds], given features; ``alike`` says it of
     ``like``."""
-    usual = []
-    for feed in feeds:
-        ages = feed.ranked.features[:, _COLUMN["age"]]
-        counted = np.isfinite(ages)
-        usual.append(float(ages[counted].mean()) if counted.any() else 0.0)
+    every, of = _candidates(feeds)
+    ages = feeds[0].ranked.batch.features[every, _COLUMN["age"]]
+    counted = np.isfinite(ages)
+    known = np.bincount(of[counted], minlength=len(feeds))
+    usual = np.bincount(of[counted], ages[counted], len(feeds)) / np.maximum(1, known)
     new = np.minimum(NEW_DAYS, np.repeat(usual, [len(feed.rows) for feed in feeds]) / 2)
     return np.column_stack(
         [
@@ -123,36 +126,35 @@ def _holds(feeds: Sequence[ShownFeed], some: NDArray[np.float32], alike: NDArray
     )
 
 
-def _due(some: NDArray[np.float32]) -> NDArray[np.bool_]:
+def _due(some: NDArray[np.float32]) -> Flags:
     """Which shown items their shopper has bought and are due, bool [k], given features."""
     usual = np.expm1(some[:, _COLUMN["interval"]])
     since = some[:, _COLUMN["days_since"]]  # not known of what was not bought
     return are_due(some[:, _COLUMN["repeated"]], since, usual)
 
 
-def _best(feeds: Sequence[ShownFeed], holds: NDArray[np.bool_], ranker: Ranker) -> NDArray[np.int64]:
+def _best(feeds: Sequence[ShownFeed], shown: Numbers, holds: Flags, ranker: Ranker) -> Numbers:
     """Of the kinds of reasons that hold for each shown item, bool [k, kinds], the one that its order owes most to; -1
     where none holds. The ranker is asked only where there is a choice."""
+    batch, sizes = feeds[0].ranked.batch, [len(feed.rows) for feed in feeds]
     worth = np.where(holds, 0.0, -np.inf)
-    shown = [len(feed.rows) for feed in feeds]
-    spreads = np.repeat([float(feed.ranked.scores.std()) if len(feed.rows) else 0.0 for feed in feeds], shown)
+    every, of = _candidates(feeds)
+    counts = np.maximum(1, np.bincount(of, minlength=len(feeds)))
+    apart = batch.scores[every] - (np.bincount(of, batch.scores[every], len(feeds)) / counts)[of]
+    spreads = np.repeat(np.sqrt(np.bincount(of, np.square(apart), len(feeds)) / counts), sizes)
     row, kind = np.nonzero(holds & ((holds.sum(1) > 1) & (spreads > 0))[:, None])
     if len(row):
-        sizes = [len(feed.ranked.scores) for feed in feeds]
-        starts = np.cumsum([0, *sizes[:-1]])
-        rows = np.concatenate([feed.rows + start for feed, start in zip(feeds, starts.tolist(), strict=True)])
-        features = np.concatenate([feed.ranked.features for feed in feeds])
-        worth[row, kind] = ranker.owed(features, rows[row], _PARTS[kind], sizes) / spreads[row]
+        at = np.empty(len(batch.slots), np.int64)
+        at[every] = np.arange(len(every))
+        whole = [len(feed.ranked.rows) for feed in feeds]
+        features = batch.features if len(every) == len(batch.slots) else batch.features[every]
+        owed = ranker.owed(features, at[shown[row]], _PARTS[kind], whole)
+        worth[row, kind] = owed / spreads[row]
     worth[:, KINDS.index("like")] += np.concatenate([feed.by_scorer[feed.rows] for feed in feeds])
     return np.where(holds.any(1), worth.argmax(1), -1)
 
 
-def _nearest(feed: ShownFeed) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """What of the past each shown item has the highest cosine to, int64 [k], and whether the two are alike."""
-    vectors = feed.ranked.past.vectors
-    if not len(vectors) or not len(feed.rows):
-        return np.zeros(len(feed.rows), np.int64), np.zeros(len(feed.rows), np.bool_)
-    with np.errstate(invalid="ignore", over="ignore"):
-        cosines = feed.ranked.pooled[feed.rows] @ vectors.T
-    best = cosines.argmax(1)
-    return best, cosines[np.arange(len(best)), best] >= ALIKE
+def _candidates(feeds: Sequence[ShownFeed]) -> tuple[Numbers, Numbers]:
+    """The rows of all candidates, int64 [n], and of each the number of its feed."""
+    rows = [feed.ranked.rows for feed in feeds]
+    return np.concatenate(rows), np.repeat(np.arange(len(feeds)), [len(some) for some in rows])

@@ -6,7 +6,9 @@ Knows a worker's catalogue and statistics; nothing of the scorer, of the policy,
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,12 +17,12 @@ from models.ranker import ItemWeights, Linear, Ranker, first_stage, load, packag
 from streams.catalog.attributes import Matching
 from streams.config import CandidatesConfig
 from streams.features.behaviour import FEATURES, PAIRED_OWN, Behaviour, Scores, text_matches
-from streams.features.item_model import Anchors, ItemModel
+from streams.features.item_model import ItemModel
 from streams.features.items import DAY_MS, ItemStatistics
-from streams.features.own import ROW, OwnItems, own_variants
+from streams.features.own import ROW, OwnItems, own_variants, parts
 from streams.features.shopper import Asked, Shopper
 from streams.ranking.alignment import Alignment
-from streams.ranking.candidates import Candidates, Source, union
+from streams.ranking.candidates import Candidates, Source, unions
 from streams.ranking.context import Queries
 
 BY_BEHAVIOUR: tuple[Source, ...] = ("own", "linear", "together", "week", "day", "new")
@@ -87,21 +89,29 @@ class FeedRanker:
         return self._model[2]
 
     def order(
-        self, by_behaviour: Floats, utilities: Floats, bought: int, counts: Floats | None = None
+        self,
+        by_behaviour: Floats,
+        utilities: Floats,
+        bought: Sequence[int],
+        sizes: Sequence[int],
+        counts: Floats | None = None,
     ) -> tuple[Floats, Floats]:
-        """What a feed is ordered by, and the scorer's part of it, given scores by behaviour and the scorer's utilities,
-        float32 [n] each.
+        """What feeds are ordered by, and the scorer's part of it, given scores by behaviour and the scorer's utilities,
+        float32 [n] each, one feed's candidates after the other's.
 
         Parameters
         ----------
         bought
-            Items that the shopper has bought. Who only looks around is known by what the texts have in common.
+            Items that each feed's shopper has bought. Who only looks around is known by what the texts have in common.
+        sizes
+            How many candidates each feed has.
         counts
             For how many candidates each stands, [n], where not all of them are here.
         """
-        share = np.float32(1.0 if self.trained else 1.0 / (1.0 + bought))
-        by_scorer = share * _scaled(np.log(np.maximum(utilities, 1e-9)), counts)
-        return _scaled(by_behaviour, counts) + by_scorer, by_scorer
+        shares = np.ones(len(sizes)) if self.trained else 1.0 / (1.0 + np.array(bought))
+        utilities = _scaled(np.log(np.maximum(utilities, 1e-9)), sizes, counts)
+        by_scorer = np.repeat(shares, sizes).astype(np.float32) * utilities
+        return _scaled(by_behaviour, sizes, counts) + by_scorer, by_scorer
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -111,7 +121,7 @@ class Feed:
     Attributes
     ----------
     sources
-        What sources beside behaviour found.
+        What sources beside behaviour found, best first; what the feed may not show is left out here.
     own
         What the shopper did with each item.
     asked
@@ -131,82 +141,95 @@ class Feed:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Past:
-    """What of a shopper's past texts are compared with, newest first.
+    """What of shoppers' pasts texts are compared with, one shopper's after the other's, newest first.
 
     Attributes
     ----------
-    places, asked
-        Items and queries.
-    order
-        Which of the items, then the queries, comes where, int64 [h]; None where there are only items, in their order.
+    starts
+        Where each shopper's begin, int64 [b + 1].
+    places, queries
+        Of each the place of the item, int64 [h], or -1 and a query; "" for an item.
     vectors, since
         Unit vectors, float32 [h, D], and days since, float64 [h].
     """
 
+    starts: Slots
     places: Slots
-    asked: Sequence[Asked]
-    order: Slots | None
+    queries: Sequence[str]
     vectors: Floats
     since: NDArray[np.float64]
 
-    def place(self, number: int) -> int:
-        """The place of what is at a number; -1 for a query."""
-        number = number if self.order is None else int(self.order[number])
-        return int(self.places[number]) if number < len(self.places) else -1
 
-    def query(self, number: int) -> str:
-        """The query at a number."""
-        assert self.order is not None
-        return self.asked[int(self.order[number]) - len(self.places)].query
+@dataclass(frozen=True, slots=True, eq=False)
+class RankedFeeds:
+    """The candidates of the feeds of a batch, their scores by behaviour, and what these are made of: those of one feed
+    after those of the other, n in all.
+
+    Attributes
+    ----------
+    starts
+        Where each feed's begin, int64 [b + 1].
+    slots, sources, places
+        int64, uint16 and int64 [n]: of the candidates, and among the statistics.
+    scores, features
+        float32 [n] and [n, F].
+    nearest, cosines
+        What of the past is most like each, int64 [n], and how like it is, float32 [n]; NaN where nothing is known.
+    past
+        What texts are compared with.
+    behaviour
+        What is known of items for the shoppers.
+    items
+        The statistics.
+    """
+
+    starts: Slots
+    slots: Slots
+    sources: NDArray[np.uint16]
+    places: Slots
+    scores: Floats
+    features: Floats
+    nearest: Slots
+    cosines: Floats
+    past: Past
+    behaviour: Scores
+    items: ItemStatistics
+
+    def __len__(self) -> int:
+        return len(self.starts) - 1
+
+    def feeds(self) -> "list[Ranked]":
+        """Each feed by itself."""
+        rows = np.arange(len(self.slots))
+        bounds = pairwise(self.starts.tolist())
+        return [Ranked(self, number, rows[begin:end]) for number, (begin, end) in enumerate(bounds)]
+
+    def named(self, number: int, place: int) -> str:
+        """The id of the item at a place that the shopper of a feed has."""
+        return self.behaviour.owns[number].variants.get(place, self.items.ids[place])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Ranked:
-    """The candidates of a feed, their scores by behaviour, and what these are made of.
+    """A feed of a batch: its number, and the rows of its candidates, int64 [n]."""
 
-    Attributes
-    ----------
-    scores, features, pooled
-        float32 [n], [n, F] and [n, D]; the last are the candidates' vectors.
-    places
-        int64 [n]: of the candidates among the statistics.
-    owed
-        Which of the shopper's own items give most to others.
-    past
-        What texts are compared with.
-    items, own
-        The statistics, and what the shopper did.
-    """
+    batch: RankedFeeds
+    number: int
+    rows: Slots
 
-    candidates: Candidates
-    scores: Floats
-    features: Floats
-    pooled: Floats
-    places: Slots
-    owed: Anchors
-    past: Past
-    items: ItemStatistics
-    own: OwnItems
+    @property
+    def candidates(self) -> Candidates:
+        """The candidates."""
+        return Candidates(self.batch.slots[self.rows], self.batch.sources[self.rows])
 
-    def anchors(self, rows: Slots) -> list[str]:
-        """Of each of some candidates the id of the shopper's own item that gives most to it by pairs, or by the
-        item-to-item model; there must be one."""
-        return [self.named(place) for place in self.owed.of(self.places[rows]).tolist()]
-
-    def named(self, place: int) -> str:
-        """The id of the shopper's own item at a place."""
-        return self.own.variants.get(place, self.items.ids[place])
+    @property
+    def scores(self) -> Floats:
+        """Their scores by behaviour, float32 [n]."""
+        return self.batch.scores[self.rows]
 
     def keep(self, mask: NDArray[np.bool_]) -> "Ranked":
         """The candidates for which the mask, [n], is true."""
-        return replace(
-            self,
-            candidates=self.candidates.keep(mask),
-            scores=self.scores[mask],
-            features=self.features[mask],
-            pooled=self.pooled[mask],
-            places=self.places[mask],
-        )
+        return replace(self, rows=self.rows[mask])
 
 
 class Feeds:
@@ -240,39 +263,40 @@ class Feeds:
         owned = np.concatenate([feed.own.places for feed in feeds])
         slots = self.alignment.slots(owned)
         self.alignment.price(owned, slots)
-        scores = self.behaviour.scores(
+        known = self.behaviour.scores(
             [feed.own for feed in feeds], [feed.ts for feed in feeds], self.ranker.model(items)
         )
-        merged = self._candidates(feeds, scores)
-        past = self._past(feeds, scores.since, slots)
-        pooled = [store.pooled(one.slots) for one in merged]
-        every = np.concatenate([one.slots for one in merged])
+        merged = self._candidates(feeds, known)
+        past = self._past(feeds, known, slots)
+        every, sizes = np.concatenate([one.slots for one in merged]), [len(one) for one in merged]
+        starts = np.cumsum([0, *sizes])
         places = self.alignment.places(every)
         self.alignment.price(places, every)
-        sizes = [len(one) for one in merged]
-        ends = np.cumsum(sizes).tolist()
-        by_feed = [places[end - size : end] for size, end in zip(sizes, ends, strict=True)]
-        text = text_matches(pooled, [one.vectors for one in past], [one.since for one in past])
-        features = self.behaviour.features(scores, by_feed, text)
-        order = (self.ranker.first or self.ranker.ranker).scores(features, sizes)
-        found = []
-        for number, (one, size, end) in enumerate(zip(merged, sizes, ends, strict=True)):
-            kept = self._best(order[end - size : end])
-            rows = end - size + kept
-            found.append(
-                Ranked(
-                    Candidates(one.slots[kept], one.sources[kept]),
-                    order[rows],
-                    features[rows],
-                    pooled[number][kept],
-                    places[rows],
-                    scores.anchors(number),
-                    past[number],
-                    items,
-                    feeds[number].own,
-                )
-            )
-        return self._again(found) if self.ranker.first is not None else found
+        text = text_matches(
+            (store.pooled(one.slots) for one in merged),
+            parts(past.vectors, past.starts),
+            parts(past.since, past.starts),
+            len(every),
+        )
+        features = self.behaviour.features(known, parts(places, starts), text.features)
+        scores = (self.ranker.first or self.ranker.ranker).scores(features, sizes)
+        kept = [begin + self._best(scores[begin:end]) for begin, end in pairwise(starts.tolist())]
+        rows, sizes = np.concatenate(kept), [len(some) for some in kept]
+        features = features[rows]
+        scores = scores[rows] if self.ranker.first is None else self.ranker.ranker.scores(features, sizes)
+        return RankedFeeds(
+            np.cumsum([0, *sizes]),
+            every[rows],
+            np.concatenate([one.sources for one in merged])[rows],
+            places[rows],
+            scores,
+            features,
+            np.repeat(past.starts[:-1], sizes) + text.nearest[rows],
+            text.cosines[rows],
+            past,
+            known,
+            items,
+        ).feeds()
 
     def _best(self, order: Floats) -> Slots:
         """The numbers of the candidates that stay, ascending."""
@@ -281,38 +305,33 @@ class Feeds:
         found: Slots = np.sort(np.argpartition(-order, self.caps.total)[: self.caps.total])
         return found
 
-    def _again(self, found: Sequence[Ranked]) -> list[Ranked]:
-        """The same candidates, scored by what ranks those that the first stage has left."""
-        sizes = [len(one.scores) for one in found]
-        features = np.concatenate([one.features for one in found])
-        parts = np.split(self.ranker.ranker.scores(features, sizes), np.cumsum(sizes[:-1]))
-        return [replace(one, scores=scores) for one, scores in zip(found, parts, strict=True)]
-
     def _candidates(self, feeds: Sequence[Feed], scores: Scores) -> list[Candidates]:
         """The union of all sources for each feed, at most :data:`MOST`."""
-        limits: dict[str, int] = {source: getattr(self.caps, source) for source in BY_BEHAVIOUR}
+        limits: dict[Source, int] = {source: getattr(self.caps, source) for source in get_args(Source)}
         filtered = any(feed.matching is not None for feed in feeds)
-        searched = {source: limit and SEARCHED for source, limit in limits.items()} if filtered else limits
+        searched = {one: limits[one] and SEARCHED if filtered else limits[one] for one in BY_BEHAVIOUR}
         brought = self.behaviour.candidates(scores, searched)
+        slots = self.alignment.slots(np.concatenate([places for one in brought for places in one.values()]))
+        gone, live, end = bool((slots < 0).any()), self.catalogue.live, 0
+        shelves: list[dict[Source, Slots]] = []
         for feed, one in zip(feeds, brought, strict=True):
-            if feed.matching is None:
-                one.update({source: places[: limits[source]] for source, places in one.items()})
-        parts = [places for one in brought for places in one.values()]
-        slots = self.alignment.slots(np.concatenate(parts))
-        held = iter(np.split(slots, np.cumsum([len(places) for places in parts])[:-1]))
-        found = []
-        for feed, one in zip(feeds, brought, strict=True):
-            sources = {source: self._fronts(some, feed) for source, some in feed.sources.items()}
-            for source in one:
-                mine = next(held)
-                mine = self._fronts(mine[mine >= 0], feed)
+            shown = live if feed.matching is None else feed.matching.mask
+            sources = {name: some[shown[some]][: limits[name]] for name, some in feed.sources.items()}
+            for source, places in one.items():
                 name: Source = source  # type: ignore[assignment]
-                sources[name] = mine if feed.matching is None else feed.matching.keep(mine)[: limits[source]]
-            merged = union(sources, self.caps, total=MOST)
+                begin, end = end, end + len(places)
+                mine = slots[begin : end if feed.matching is not None else begin + limits[name]][: len(places)]
+                sources[name] = mine[mine >= 0] if gone else mine
+            if self.alignment.grouped:
+                sources = {name: self._fronts(some, feed) for name, some in sources.items()}
+            if feed.matching is not None:
+                sources = {name: feed.matching.keep(some) if name in one else some for name, some in sources.items()}
+            shelves.append(sources)
+        found = unions(shelves, self.caps, total=MOST)
+        for number, feed in enumerate(feeds):
             if feed.matching is not None:
                 newest = self._fronts(feed.matching.newest(self.caps.total), feed)
-                merged = merged.filled(newest, self.caps.total)
-            found.append(merged)
+                found[number] = found[number].filled(newest, self.caps.total)
         return found
 
     def _fronts(self, slots: Slots, feed: Feed) -> Slots:
@@ -320,42 +339,54 @@ class Feeds:
         among = None if feed.matching is None else feed.matching.mask
         return self.alignment.fronts(slots, feed.own.variants, among)
 
-    def _past(self, feeds: Sequence[Feed], since: Sequence[NDArray[np.float64]], slots: Slots) -> list[Past]:
-        """What each feed's texts are compared with; ``slots`` are those of all shoppers' items, -1 where there is
+    def _past(self, feeds: Sequence[Feed], scores: Scores, slots: Slots) -> Past:
+        """What the feeds' texts are compared with; ``slots`` are those of all shoppers' items, -1 where there is
         none."""
-        found, end = [], 0
-        for feed, touched in zip(feeds, since, strict=True):
-            places = feed.own.places[:PAIRED_OWN]
-            mine, end = slots[end : end + len(places)], end + len(feed.own.places)
-            held = mine >= 0
-            vectors, days = self.catalogue.item_store.pooled(mine[held]), touched[:PAIRED_OWN][held]
-            order = None
-            if feed.asked:
-                ago = np.concatenate([days, [max(0, feed.ts - one.time_ms) / DAY_MS for one in feed.asked]])
-                asked = [self.queries.get(one.query).encoded.pooled[None] for one in feed.asked]
-                order = np.argsort(ago, kind="stable")
-                vectors, days = np.concatenate([vectors, *asked]).astype(np.float32, copy=False)[order], ago[order]
-            if not np.isfinite(vectors).all():
-                vectors = np.nan_to_num(vectors)
-            found.append(Past(places[held], feed.asked, order, vectors, days))
-        return found
+        owned = scores.owned
+        numbers = owned.newest(PAIRED_OWN)
+        numbers = numbers[slots[numbers] >= 0]
+        asked = [(number, one) for number, feed in enumerate(feeds) for one in feed.asked]
+        of = np.concatenate([owned.shopper[numbers], np.array([number for number, _ in asked], np.int64)])
+        asked_ms = np.array([one.time_ms for _, one in asked], np.float64)
+        ago = np.maximum(0.0, scores.ts[of[len(numbers) :]] - asked_ms) / DAY_MS
+        since = np.concatenate([owned.since_touched[numbers], ago])
+        order = np.lexsort((since, of))
+        vectors = self.catalogue.item_store.pooled(slots[numbers])
+        if asked:
+            vectors = np.concatenate([vectors, [self.queries.get(one.query).encoded.pooled for _, one in asked]])
+            vectors = vectors.astype(np.float32, copy=False)[order]
+        if not np.isfinite(vectors).all():
+            vectors = np.nan_to_num(vectors)
+        places = np.concatenate([owned.places[numbers], np.full(len(asked), -1)])[order]
+        queries = [*[""] * len(numbers), *(one.query for _, one in asked)]
+        starts = np.searchsorted(of[order], np.arange(len(feeds) + 1))
+        return Past(starts, places, [queries[number] for number in order.tolist()], vectors, since[order])
 
 
-def own_items(items: ItemStatistics, shopper: Shopper) -> OwnItems:
-    """What a shopper did with each product, by its place among these; of those touched last at the same time the lowest
+def own_items(items: ItemStatistics, shoppers: Sequence[Shopper]) -> list[OwnItems]:
+    """What shoppers did with each product, by its place among these; of those touched last at the same time the lowest
     id comes first, as in :func:`streams.ranking.recommender.remembered_items`."""
-    ids = sorted(shopper.own)
-    rows = np.frombuffer(b"".join(shopper.own[item] for item in ids), ROW)
-    places = items.places(ids)
-    variants = own_variants(ids, places, rows, items.of_group[places]) if items.grouped else None
-    return OwnItems.of(places, rows, shopper.visits, variants)
+    ids = [sorted(shopper.own) for shopper in shoppers]
+    packed = b"".join(shopper.own[item] for shopper, some in zip(shoppers, ids, strict=True) for item in some)
+    rows, places = np.frombuffer(packed, ROW), items.places([item for some in ids for item in some])
+    sizes, visits = [len(some) for some in ids], [shopper.visits for shopper in shoppers]
+    found = OwnItems.each(places, rows, sizes, visits)
+    if items.grouped:
+        of_group, ends = items.of_group[places], np.cumsum(sizes).tolist()
+        for number, (some, end) in enumerate(zip(ids, ends, strict=True)):
+            mine = slice(end - len(some), end)
+            if of_group[mine].any():
+                variants = own_variants(some, places[mine], rows[mine], of_group[mine])
+                found[number] = OwnItems.of(places[mine], rows[mine], visits[number], variants)
+    return found
 
 
-def _scaled(values: Floats, counts: Floats | None = None) -> Floats:
-    """Less the mean, by the deviation; zero where all are alike."""
-    if counts is not None:
-        mean = np.average(values, weights=counts)
-        apart = float(np.sqrt(np.average(np.square(values - mean), weights=counts)))
-        return ((values - mean) / apart).astype(np.float32) if apart > 0 else np.zeros_like(values)
-    spread = float(values.std()) if len(values) else 0.0
-    return (values - values.mean()) / spread if spread > 0 else np.zeros_like(values)
+def _scaled(values: Floats, sizes: Sequence[int], counts: Floats | None = None) -> Floats:
+    """Of each feed less the mean, by the deviation; zero where all are alike."""
+    of = np.repeat(np.arange(len(sizes)), sizes)
+    weights = np.ones(len(values)) if counts is None else counts.astype(np.float64)
+    whole = np.maximum(np.bincount(of, weights, len(sizes)), 1e-9)
+    apart = values - (np.bincount(of, weights * values, len(sizes)) / whole)[of]
+    spreads = np.sqrt(np.bincount(of, weights * np.square(apart), len(sizes)) / whole)
+    found: Floats = np.where(spreads[of] > 0, apart / np.where(spreads > 0, spreads, 1.0)[of], 0.0).astype(np.float32)
+    return found

@@ -38,12 +38,17 @@ class CachedPairs:
     """Items touched in one visit, as they were last read."""
 
     def __init__(self) -> None:
-        self._rows: FIFOCache[int, tuple[int, int, Places, Floats]] = FIFOCache(KEPT)
+        self._rows: FIFOCache[int, tuple[int, int, Places, Floats, Places]] = FIFOCache(KEPT)
 
     def row(self, place: int) -> tuple[Places, Floats]:
         """As :class:`streams.features.pairs.Rows`."""
         found = self._rows.get(place)
-        return found[2:] if found is not None else EMPTY
+        return found[2:4] if found is not None else EMPTY
+
+    def best(self, place: int) -> Places:
+        """The others of a row, those of the highest counts first."""
+        found = self._rows.get(place)
+        return found[4] if found is not None else EMPTY[0]
 
     def stale(self, place: int, now_ms: int, moves: int) -> bool:
         """Whether a row has to be read again: it is old, or items have moved to other places since."""
@@ -52,7 +57,7 @@ class CachedPairs:
 
     def put(self, place: int, others: Places, counts: Floats, now_ms: int, moves: int) -> None:
         """Keep a row that was read after so many moves."""
-        self._rows[place] = now_ms, moves, others, counts
+        self._rows[place] = now_ms, moves, others, counts, others[np.argsort(-counts, kind="stable")]
 
     def clear(self) -> None:
         """Forget all rows: places are no longer what they were."""
@@ -137,7 +142,5 @@ class LiveBehaviour:
         found = {}
         for item in wanted:
             for place in items.find([item]).tolist():
-                others, counts = self.pairs.row(place)
-                best = others[np.argsort(-counts, kind="stable")[:k]]
-                found[item] = [items.ids[other] for other in best.tolist()]
+                found[item] = [items.ids[other] for other in self.pairs.best(place)[:k].tolist()]
         return found

@@ -7,6 +7,7 @@ Knows nothing of Kafka or Redis.
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Literal, TypeVar
 
 import numpy as np
@@ -28,12 +29,12 @@ from streams.features.trending import Trending
 from streams.ranking import reasons
 from streams.ranking.alignment import Alignment
 from streams.ranking.assignment import CHAMPION, SHARED
-from streams.ranking.candidates import Candidates, Source, distinct, source_names, union
+from streams.ranking.candidates import Candidates, Source, distinct, source_names, unions
 from streams.ranking.context import Past, Queries, centre, past_queries, vectors
 from streams.ranking.feed_reasons import ShownFeed, of_feeds
 from streams.ranking.feeds import Feed, FeedRanker, Feeds, Ranked, own_items
-from streams.ranking.policy import PolicyContext, Ranking, pipeline
-from streams.ranking.ranked_rows import ranked_rows
+from streams.ranking.policy import Facts, Ranking, Rankings, pipeline
+from streams.ranking.ranked_rows import Shown, ranked_rows
 from streams.redis import keys
 
 Surface = Literal["feed", "search", "similar", "popular"]
@@ -107,19 +108,32 @@ class RankResult:
     broken: set[int] = field(default_factory=set)
 
 
+@dataclass(frozen=True, slots=True)
+class ShownItems:
+    """What a shelf shows, place by place: ids, of each of the first three intents the probabilities, utilities,
+    propensities, demand, and the names of the sources; rounded as records have them."""
+
+    ids: list[str]
+    chances: list[list[float]]
+    worth: list[float]
+    propensities: list[float]
+    popularity: list[float]
+    sources: list[str]
+
+
 @dataclass(slots=True)
 class _Context:
-    """A request, with the vectors that its candidates are found and scored by.
+    """A request, the key that its shelf goes to, and the vectors that its candidates are found and scored by.
 
     ``by_behaviour`` is how a feed's candidates are ranked by behaviour, if they are, and ``by_scorer`` the scorer's
     part of their order, float32 [n]; ``own`` is what the shopper did with each item, once it is asked for. ``places``
     are the vectors' places in the past's weights. ``matching`` are the items that it may show, if not all. ``kept`` is
-    what the policy made of the candidates; ``rows``, ``items`` and ``chances`` are the places among the candidates and
-    the ids of these, and by intent their first three probabilities. ``not_again`` are the slots that it may not offer
-    again.
+    what the policy made of the candidates, and ``shown`` is what the record says of these. ``not_again`` are the slots
+    that it may not offer again.
     """
 
     request: RankRequest
+    key: str
     past: Past
     vectors: np.ndarray
     weights: np.ndarray
@@ -133,9 +147,7 @@ class _Context:
     identity: str = ""
     not_again: Slots = field(default_factory=lambda: NOTHING)
     kept: Ranking | None = None
-    rows: list[int] = field(default_factory=list)
-    items: list[str] = field(default_factory=list)
-    chances: list[list[float]] = field(default_factory=list)
+    shown: ShownItems | None = None
 
 
 class Recommender:
@@ -201,23 +213,15 @@ class Recommender:
         self.queries.update(wanted)
         lap("encode")
         self._alignment.look_again()
-        contexts = [self._context(request) for request in requests]
+        contexts = self._contexts(requests)
         self._find(contexts, together, now_ms)
         lap("candidates")
         probabilities = self.scorer.score([self._score_request(context) for context in contexts])
         lap("score")
-        for here, context in enumerate(contexts):
-            numbers: NDArray[np.bool_] = np.asarray(np.isfinite(probabilities[here]).all(axis=1))
-            if not numbers.all():
-                result.broken.add(here)
-                probabilities[here] = probabilities[here][numbers]
-                context.candidates = _candidates(context).keep(numbers)
-                if context.by_behaviour is not None:
-                    context.by_behaviour = context.by_behaviour.keep(numbers)
+        result.broken = _leave_out_broken(contexts, probabilities)
         self._place(contexts, probabilities, now_ms)
         lap("policy")
-        for context, why in zip(contexts, self._reasons(contexts, together), strict=True):
-            result.records.append(self._record(context, why, now_ms))
+        result.records = self._records(contexts, together, now_ms)
         self.queries.trim()
         lap("reasons")
         return result
@@ -272,37 +276,44 @@ class Recommender:
         found[some] = np.bincount(group[some], values[some])[group[some]]
         return found
 
-    def _context(self, request: RankRequest) -> _Context:
-        catalogue = self.catalogue
-        if request.surface == "similar":
-            past = Past((request.item_id or "",), (), (1.0,))
-        else:
-            past = Past.of(request.shopper, self.config.worker, without=request.query)
-        rows, weights, places = vectors(past, catalogue, self.queries)
+    def _contexts(self, requests: Sequence[RankRequest]) -> list[_Context]:
+        pasts = [
+            Past((request.item_id or "",), (), (1.0,))
+            if request.surface == "similar"
+            else Past.of(request.shopper, self.config.worker, without=request.query)
+            for request in requests
+        ]
+        found = vectors(pasts, self.catalogue, self.queries)
+        return [
+            _Context(request, request.key, past, *of, self._probes(request, *of[:2]), self._matching(request))
+            for request, past, of in zip(requests, pasts, found, strict=True)
+        ]
+
+    def _probes(self, request: RankRequest, rows: np.ndarray, weights: np.ndarray) -> list[np.ndarray]:
+        """What a shelf's candidates are near to: vectors [D], all finite, as an index searches no others."""
         if request.query:
             probes = [self.queries.get(request.query).encoded.pooled]
         elif len(rows) > 1:
             probes = [centre(rows, weights), *rows[:ANCHORS]]
         else:
             probes = list(rows)
-        probes = [probe for probe in probes if np.isfinite(probe).all()]  # an index searches finite vectors only
-        return _Context(request, past, rows, weights, places, probes, self._matching(request))
+        return [probe for probe in probes if np.isfinite(probe).all()]
 
     def _find(self, contexts: Sequence[_Context], together: Mapping[str, Sequence[str]], now_ms: int) -> None:
         caps = self.config.candidates
         probes = [probe for context in contexts if context.matching is None for probe in context.probes]
         found = iter(self.catalogue.vectors.search(np.stack(probes), caps.vector) if probes and caps.vector else ())
         trending = self._trending(now_ms)
-        counted = bool(self.behaviour.items.known.any())
-        by_query: dict[tuple[str, Filter], Candidates] = {}
+        counted = self.behaviour.items.counted
+        self._own(contexts, counted)
+        by_query: dict[tuple[str, Filter], _Context] = {}
         feeds: list[tuple[_Context, Feed]] = []
+        others: list[tuple[_Context, dict[Source, Slots]]] = []
         for context in contexts:
             request = context.request
             matching = context.matching
             near = [next(found, NOTHING) for _ in context.probes] if matching is None else []
-            asked = request.query or "", request.filter
-            if request.query and asked in by_query:
-                context.candidates = by_query[asked]
+            if request.query and by_query.setdefault((request.query, request.filter), context) is not context:
                 continue
             if context.probes and (matching is not None or self._related(request) > 1):
                 near = self._near(context)
@@ -318,15 +329,12 @@ class Recommender:
                 sources["trending"] = self._in_demand(matching)
             if by_behaviour:
                 feeds.append((context, self._feed(context, sources, now_ms)))
-                continue
-            candidates = self._union(sources, request, matching)
-            if matching is not None:
-                candidates = self._filled(candidates, request, matching)
-            elif not len(candidates):
-                candidates = self._newest(request)
-            context.candidates = candidates
-            if request.query:
-                by_query[asked] = candidates
+            else:
+                others.append((context, sources))
+        self._merge(others)
+        for context in contexts:
+            if context.request.query:
+                context.candidates = by_query[context.request.query, context.request.filter].candidates
         ranking = Feeds(self._alignment, self.behaviour, self.feeds, self.queries, caps)
         for (context, _), ranked in zip(feeds, ranking.rank([feed for _, feed in feeds]), strict=True):
             context.by_behaviour, context.candidates = ranked, ranked.candidates
@@ -356,11 +364,10 @@ class Recommender:
 
     def _feed(self, context: _Context, sources: Mapping[Source, Slots], now_ms: int) -> Feed:
         """What a feed's candidates are found by where behaviour is known."""
-        request, caps, matching = context.request, self.config.candidates, context.matching
-        shown = self.catalogue.live if matching is None else matching.mask
-        live = {source: slots[shown[slots]][: getattr(caps, source)] for source, slots in sources.items()}
+        request = context.request
         asked = request.shopper.asked[: self.config.worker.recent_queries]
-        return Feed(live, self._own(context), asked, min(request.ts, now_ms), matching)
+        assert context.own is not None
+        return Feed(sources, context.own, asked, min(request.ts, now_ms), context.matching)
 
     def _matching(self, request: RankRequest) -> Matching | None:
         """The items that a shelf may show, if not all: what its filter keeps, or those of the same category."""
@@ -394,16 +401,29 @@ class Recommender:
         newest = matching.newest(total + self._related(request)) if len(candidates) < total else NOTHING
         return candidates.filled(self._unrelated(newest, request), total)
 
-    def _union(self, sources: Mapping[Source, Slots], request: RankRequest, matching: Matching | None) -> Candidates:
+    def _merge(self, found: Sequence[tuple[_Context, dict[Source, Slots]]]) -> None:
+        """Merge what each shelf's sources found, but those of feeds by behaviour."""
+        shown = [self._shown(context, sources) for context, sources in found]
+        same = [self.catalogue.slots([context.request.item_id or ""]) for context, _ in found]
+        merged = unions(shown, self.config.candidates, same)
+        for (context, _), candidates, own in zip(found, merged, same, strict=True):
+            kept = candidates.keep(~self.catalogue.variants(own, candidates.slots)) if len(own) else candidates
+            if context.matching is not None:
+                kept = self._filled(kept, context.request, context.matching)
+            elif not len(kept):
+                kept = self._newest(context.request)
+            context.candidates = kept
+
+    def _shown(self, context: _Context, sources: Mapping[Source, Slots]) -> Mapping[Source, Slots]:
+        """What sources found and the shelf may show; of variants, but in searches, those to show."""
+        matching = context.matching
         shown = self.catalogue.live if matching is None else matching.mask
         live = {source: slots[shown[slots]] for source, slots in sources.items()}
-        if self._alignment.grouped and not request.query:
-            mine = self._nearest_variants(live["vector"])
-            among = None if matching is None else matching.mask
-            live = {source: self._alignment.fronts(slots, mine, among) for source, slots in live.items()}
-        same = self.catalogue.slots([request.item_id or ""])
-        found = union(live, self.config.candidates, same.tolist())
-        return found.keep(~self.catalogue.variants(same, found.slots)) if len(same) else found
+        if not self._alignment.grouped or context.request.query:
+            return live
+        mine = self._nearest_variants(live["vector"])
+        among = None if matching is None else matching.mask
+        return {source: self._alignment.fronts(slots, mine, among) for source, slots in live.items()}
 
     def _nearest_variants(self, slots: Slots) -> dict[int, str]:
         """Of each product, by place, the first variant in stock among some slots, nearest first."""
@@ -461,56 +481,92 @@ class Recommender:
 
     def _place(self, contexts: Sequence[_Context], probabilities: Sequence[np.ndarray], now_ms: int) -> None:
         """Apply the policy, given the candidates' probabilities of each shelf."""
-        rankings, facts = [], []
-        for context, rows in zip(contexts, probabilities, strict=True):
-            request, candidates = context.request, _candidates(context)
-            context.identity = shelf_id(request.surface, request.key, request.event_id, self.scorer.version)
-            worth = utility(rows, self._intent_weights)
-            effects = self._effects[candidates.slots]
-            worth = np.where(worth < 0, worth / effects, worth * effects)
-            if context.by_behaviour is not None:
-                bought = len(request.shopper.bought)
-                worth, context.by_scorer = self.feeds.order(context.by_behaviour.scores, worth, bought)
-            context.not_again = self._not_again(context, now_ms)
-            rankings.append(Ranking.of(candidates.slots, worth, candidates.sources))
-            facts.append(
-                PolicyContext(
-                    in_stock=self.catalogue.in_stock.__getitem__,
-                    brands=self.catalogue.brand.__getitem__,
-                    groups=self.catalogue.group.__getitem__,
-                    vectors=self.catalogue.item_store.pooled,
-                    bought=context.not_again,
-                    overlooked=self._overlooked(context, now_ms),
-                    seed=int(context.identity[:15], 16),
-                    length=self.config.policy.length,
-                )
-            )
-        for context, rows, kept in zip(contexts, probabilities, self.policy.apply(rankings, facts), strict=True):
-            row = {slot: i for i, slot in enumerate(_candidates(context).slots.tolist())}
-            context.rows = [row[slot] for slot in kept.slots.tolist()]
-            context.items = self.catalogue.ids(kept.slots)
-            context.kept, context.chances = kept, rows[context.rows, :3].T.astype(np.float64).round(4).tolist()
+        if not contexts:
+            return
+        sizes = [len(rows) for rows in probabilities]
+        ends = np.cumsum(sizes)
+        slots = np.concatenate([_candidates(context).slots for context in contexts])
+        chances = np.concatenate(probabilities)
+        worth = utility(chances, self._intent_weights)
+        effects = self._effects[slots]
+        worth = np.where(worth < 0, worth / effects, worth * effects)
+        self._order(contexts, worth, np.repeat([one.by_behaviour is not None for one in contexts], sizes))
+        self._not_again(contexts, now_ms)
+        for context in contexts:
+            request = context.request
+            context.identity = shelf_id(request.surface, context.key, request.event_id, self.scorer.version)
+        sources = np.concatenate([_candidates(context).sources for context in contexts])
+        kept = self.policy.apply(
+            Rankings.of(sizes, slots, worth, sources),
+            Facts(
+                in_stock=self.catalogue.in_stock,
+                brands=self.catalogue.brand,
+                groups=self.catalogue.group,
+                vectors=self.catalogue.item_store.pooled,
+                bought=[context.not_again for context in contexts],
+                overlooked=[self._overlooked(context, now_ms) for context in contexts],
+                seeds=[_seed(context) for context in contexts],
+                length=self.config.policy.length,
+            ),
+        )
+        self._show(contexts, kept, chances[(ends - sizes)[kept.shelves] + kept.rows, :3])
 
-    def _own(self, context: _Context) -> OwnItems:
-        """What a request's shopper did with each item."""
-        if context.own is None:
-            context.own = own_items(self.behaviour.items, context.request.shopper)
-        return context.own
+    def _show(self, contexts: Sequence[_Context], kept: Rankings, chances: NDArray[np.float32]) -> None:
+        """Note what each shelf shows, given the probabilities of the first three intents of all, [n, 3]."""
+        ids, found = self.catalogue.ids(kept.slots), chances.T.astype(np.float64).round(4).tolist()
+        worth = kept.scores.astype(np.float64).round(5).tolist()
+        likely = kept.propensities.astype(np.float64).round(6).tolist()
+        demand = self._popularity[kept.slots].astype(np.float64).round(3).tolist()
+        sources = [source_names(mask) or "new" for mask in kept.reasons.tolist()]
+        for number, (context, (begin, end)) in enumerate(zip(contexts, pairwise(kept.starts.tolist()), strict=True)):
+            part = np.s_[begin:end]
+            context.kept = kept.shelf(number)
+            several = [column[part] for column in found]
+            context.shown = ShownItems(ids[part], several, worth[part], likely[part], demand[part], sources[part])
 
-    def _not_again(self, context: _Context, now_ms: int) -> Slots:
-        """The slots of what the shopper has bought and is not to be offered again, and of its variants."""
-        mode, shopper = self.config.policy.offer_again, context.request.shopper
-        if mode == "always" or not shopper.bought:
-            return NOTHING
-        if mode == "never":
-            bought = self.catalogue.slots(list(shopper.bought))
-        else:
-            own = self._own(context)
-            waiting = own.places[~self.behaviour.due(own, min(context.request.ts, now_ms))]
-            forgotten = shopper.bought - shopper.own.keys()  # cut from what is remembered of them
-            bought = np.concatenate([self._alignment.held(waiting), self.catalogue.slots(list(forgotten))])
-        slots = _candidates(context).slots
-        return np.concatenate([bought, slots[self.catalogue.variants(bought, slots)]])
+    def _order(self, contexts: Sequence[_Context], worth: NDArray[np.float32], of_feeds: NDArray[np.bool_]) -> None:
+        """Replace the utilities of feeds by behaviour by what they are ordered by, and note the scorer's part of it;
+        ``of_feeds`` says which of all candidates are theirs, bool [n]."""
+        feeds = [(one, one.by_behaviour.scores) for one in contexts if one.by_behaviour is not None]
+        if not feeds:
+            return
+        sizes = [len(scores) for _, scores in feeds]
+        bought = [len(one.request.shopper.bought) for one, _ in feeds]
+        by_behaviour = np.concatenate([scores for _, scores in feeds])
+        worth[of_feeds], by_scorer = self.feeds.order(by_behaviour, worth[of_feeds], bought, sizes)
+        for (context, _), own in zip(feeds, np.split(by_scorer, np.cumsum(sizes)[:-1]), strict=True):
+            context.by_scorer = own
+
+    def _own(self, contexts: Sequence[_Context], counted: bool) -> None:
+        """Note what the shoppers of some requests did with each item, each shopper's once."""
+        due = self.config.policy.offer_again == "due"
+        wanted = [
+            one
+            for one in contexts
+            if (counted and one.request.surface == "feed") or (due and one.request.shopper.bought)
+        ]
+        shoppers = {id(one.request.shopper): one.request.shopper for one in wanted}
+        found = own_items(self.behaviour.items, list(shoppers.values()))
+        owns = dict(zip(shoppers, found, strict=True))
+        for one in wanted:
+            one.own = owns[id(one.request.shopper)]
+
+    def _not_again(self, contexts: Sequence[_Context], now_ms: int) -> None:
+        """Note the slots of what each shopper has bought and is not to be offered again, and of its variants."""
+        mode = self.config.policy.offer_again
+        some = [one for one in contexts if mode != "always" and one.request.shopper.bought]
+        owns = [one.own for one in some if mode != "never" and one.own is not None]
+        due = iter(self.behaviour.due(owns, [min(one.request.ts, now_ms) for one in some]) if owns else ())
+        for context in some:
+            shopper, own = context.request.shopper, context.own
+            if mode == "never" or own is None:
+                bought = self.catalogue.slots(list(shopper.bought))
+            else:
+                held = self._alignment.held(own.places[~next(due)])
+                forgotten = shopper.bought - shopper.own.keys()  # cut from what is remembered of them
+                bought = np.concatenate([held, self.catalogue.slots(list(forgotten))]) if forgotten else held
+            slots = _candidates(context).slots
+            context.not_again = np.concatenate([bought, slots[self.catalogue.variants(bought, slots)]])
 
     def _overlooked(self, context: _Context, now_ms: int) -> dict[int, float]:
         """By slot, how often a feed's shopper saw an item, or a variant of it, and did not touch it since."""
@@ -537,7 +593,7 @@ class Recommender:
         """
         by_scorer = iter(self._by_scorer([one for one in contexts if one.by_behaviour is None], together))
         shown = [
-            ShownFeed(one.by_behaviour, one.by_scorer, np.array(one.rows, np.int64), one.items, _kept(one).reasons)
+            ShownFeed(one.by_behaviour, one.by_scorer, _kept(one).rows, _kept(one).reasons)
             for one in contexts
             if one.by_behaviour is not None and one.by_scorer is not None
         ]
@@ -565,7 +621,7 @@ class Recommender:
             return [reasons.of_sources(mask) for mask in masks]
         past = [("like", item) for item in context.past.items] + [("searched", one) for one in context.past.queries]
         return reasons.of_past(
-            context.items,
+            _shown(context).ids,
             masks,
             [past[place] for place in context.places],
             found,
@@ -578,12 +634,28 @@ class Recommender:
             return ids
         places = self._alignment.places(_kept(context).slots)
         among = np.isin(places, self.behaviour.items.find(ids))
-        return [item for item, one in zip(context.items, among.tolist(), strict=True) if one]
+        return [item for item, one in zip(_shown(context).ids, among.tolist(), strict=True) if one]
 
-    def _record(self, context: _Context, why: Sequence[str], now_ms: int) -> ShelfRecord:
-        request, kept = context.request, _kept(context)
-        worth = kept.scores.astype(np.float64).round(5).tolist()
-        items = [ShelfItem(*one) for one in zip(context.items, worth, *context.chances, why, strict=True)]
+    def _records(
+        self, contexts: Sequence[_Context], together: Mapping[str, Sequence[str]], now_ms: int
+    ) -> list[ShelfRecord]:
+        ranked, directions = iter(self._ranked_rows(contexts)), self._directions(contexts)
+        return [
+            self._record(
+                context,
+                why,
+                next(ranked) if context.by_behaviour else None,
+                directions.get(context.request.query or ""),
+                now_ms,
+            )
+            for context, why in zip(contexts, self._reasons(contexts, together), strict=True)
+        ]
+
+    def _record(
+        self, context: _Context, why: Sequence[str], ranked: RankedRows | None, vector: Vector | None, now_ms: int
+    ) -> ShelfRecord:
+        request, shown = context.request, _shown(context)
+        items = [ShelfItem(*one) for one in zip(shown.ids, shown.worth, *shown.chances, why, strict=True)]
         shelf = Shelf(
             shelf_id=context.identity,
             surface=request.surface,
@@ -594,40 +666,39 @@ class Recommender:
             items=items,
         )
         return ShelfRecord(
-            key=request.key,
+            key=context.key,
             shopper=request.shopper_id,
             query=request.query,
             filter=request.filter.key or None,
             shelf=shelf,
-            propensities=kept.propensities.astype(np.float64).round(6).tolist(),
+            propensities=shown.propensities,
             history=list(context.past.items),
             asked=list(context.past.queries),
             weights=[round(weight, 3) for weight in context.past.weights],
-            popularity=self._popularity[kept.slots].astype(np.float64).round(3).tolist(),
-            vector=self._vector(request),
-            sources=[source_names(mask) or "new" for mask in kept.reasons.tolist()],
+            popularity=shown.popularity,
+            vector=vector,
+            sources=shown.sources,
             renewed=bool(request.renewed_ms),
-            ranked=self._ranked_rows(context),
+            ranked=ranked,
         )
 
-    def _ranked_rows(self, context: _Context) -> RankedRows | None:
-        if context.by_behaviour is None:
-            return None
-        return ranked_rows(
-            context.by_behaviour,
-            context.rows,
-            context.not_again,
-            catalogue=self.catalogue,
-            popularity=self._popularity,
-            bought=len(context.request.shopper.bought),
-            seed=int(context.identity[:15], 16),
-        )
+    def _ranked_rows(self, contexts: Sequence[_Context]) -> list[RankedRows]:
+        """Of each feed by behaviour what it was ranked by."""
+        shown = [
+            Shown(
+                one.by_behaviour, _kept(one).rows.tolist(), one.not_again, len(one.request.shopper.bought), _seed(one)
+            )
+            for one in contexts
+            if one.by_behaviour is not None
+        ]
+        return ranked_rows(shown, self.catalogue, self._popularity)
 
-    def _vector(self, request: RankRequest) -> Vector | None:
-        if not request.query:
-            return None
-        pooled = self.queries.get(request.query).encoded.pooled
-        return direction(self.queries.encoder.query_version, pooled) if np.isfinite(pooled).all() else None
+    def _directions(self, contexts: Sequence[_Context]) -> dict[str, Vector]:
+        """The embedding of each query that has one."""
+        queries = dict.fromkeys(one.request.query for one in contexts if one.request.query)
+        found = {query: self.queries.get(query).encoded.pooled for query in queries}
+        version = self.queries.encoder.query_version
+        return {query: direction(version, pooled) for query, pooled in found.items() if np.isfinite(pooled).all()}
 
 
 def anchors(request: RankRequest) -> list[str]:
@@ -654,14 +725,40 @@ def remembered_items(request: RankRequest, items: ItemStatistics | None = None) 
     return [*anchors(request), *newest[:PAIRED_OWN]]
 
 
+def _leave_out_broken(contexts: Sequence[_Context], probabilities: list[np.ndarray]) -> set[int]:
+    """Leave out the candidates whose probabilities are not all finite; the shelves that have such ones."""
+    if not probabilities or np.isfinite(np.concatenate(probabilities)).all():
+        return set()
+    broken = set()
+    for here, context in enumerate(contexts):
+        numbers: NDArray[np.bool_] = np.asarray(np.isfinite(probabilities[here]).all(axis=1))
+        if not numbers.all():
+            broken.add(here)
+            probabilities[here] = probabilities[here][numbers]
+            context.candidates = _candidates(context).keep(numbers)
+            if context.by_behaviour is not None:
+                context.by_behaviour = context.by_behaviour.keep(numbers)
+    return broken
+
+
 def _candidates(context: _Context) -> Candidates:
     assert context.candidates is not None
     return context.candidates
 
 
+def _seed(context: _Context) -> int:
+    """What is drawn for a shelf is drawn again where it is made again."""
+    return int(context.identity[:15], 16)
+
+
 def _kept(context: _Context) -> Ranking:
     assert context.kept is not None
     return context.kept
+
+
+def _shown(context: _Context) -> ShownItems:
+    assert context.shown is not None
+    return context.shown
 
 
 def _interleave(lists: Sequence[Slots]) -> Slots:

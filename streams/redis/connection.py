@@ -97,3 +97,15 @@ def _sentinel_options(address: Address, options: dict[str, Any]) -> dict[str, An
     """Options of a connection to a Sentinel: those of one to Redis, except user, password and database."""
     shared = {name: value for name, value in options.items() if name not in ("username", "password", "db")}
     return shared | address.sentinel | {"ssl": address.tls}
+
+
+def slot(client: "aio.Redis", key: str) -> int:
+    """The slot of a key: a cluster's script takes keys of one slot alone. All keys of one server are in one.
+
+    Examples
+    --------
+    >>> slot(connect(RedisConfig()), "shelf:feed:u1")
+    0
+    """
+    maybe: Any = client
+    return int(maybe.keyslot(key)) if isinstance(maybe, aio.RedisCluster) else 0

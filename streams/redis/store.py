@@ -28,21 +28,22 @@ from streams.features.click_effects import Counts, Key
 from streams.features.items import WIDTH
 from streams.features.own import MOST_VISITS
 from streams.features.shopper import shard
-from streams.redis.keys import own
+from streams.redis.connection import slot
+from streams.redis.keys import escape, own
 from streams.redis.lua import Scripts, wrong_kind
 from streams.redis.retry import RedisRetry
 
 log = logging.getLogger(__name__)
 
 SCRIPTS = (
-    *("remember", "changed", "top", "put_shelf", "note_shown", "take_shown", "take_out", "note_filtered"),
-    *("renew", "take_due"),
+    *("remember", "changed", "top", "put_shelves", "note_shown", "take_shown", "take_out", "note_filtered"),
+    *("renew", "take_due", "statistics"),
 )
-REMEMBERED = (
-    *("items", "queries", "bought", "clock", "own", "visits", "profile"),
-    *("users", "forgotten", "searched", "seen"),
-)
-"""The kinds of keys that ``remember`` takes of each shopper, in its order."""
+SHOPPERS_AT_ONCE = 16
+"""Shoppers whose events one script takes: Redis answers nobody else meanwhile."""
+
+SHELVES_AT_ONCE = 64
+"""Shelves that one script writes."""
 
 SEARCHED_KEPT = 200
 """The newest queries of a shopper whose personal shelves are found without a scan."""
@@ -103,7 +104,8 @@ class StateStore:
         *,
         kept: bool = True,
     ) -> tuple[dict[str, memory.Shopper], memory.Uncounted]:
-        """Add events to their shoppers' past and return it, in one round trip; with how many acts count for nothing.
+        """Add events to their shoppers' past and return it, by a script for each shard in one round trip; with how many
+        acts count for nothing.
 
         Parameters
         ----------
@@ -121,36 +123,50 @@ class StateStore:
         config, brought = self.config, brought or {}
         lives = (config.ttl_s if kept else 0, max(config.ttl_s, config.buyer_ttl_s))
 
+        by_shard: dict[int, list[str]] = {}
+        for shopper in events:
+            by_shard.setdefault(shard(shopper, config.shards), []).append(shopper)
+        calls = [
+            (number, names[start : start + SHOPPERS_AT_ONCE])
+            for number, names in by_shard.items()
+            for start in range(0, len(names), SHOPPERS_AT_ONCE)
+        ]
+
+        def new(shopper: str) -> tuple[str, int, list[Any]]:
+            more = (
+                packed_bytes(one if isinstance(one, bytes) else str(one).encode()) for one in brought.get(shopper, ())
+            )
+            return (
+                escape(shopper),
+                self.marked_s if shopper in bots else 0,
+                [*memory.arguments(events[shopper]), *more],
+            )
+
         async def send(pipe: Any) -> list[Any]:
-            for shopper, mine in events.items():
-                number = shard(shopper, config.shards)
-                keys = [own(number, kind, shopper) for kind in REMEMBERED]
+            for number, names in calls:
                 self._scripts.add(
                     pipe,
                     "remember",
-                    keys,
-                    own(number),
+                    [own(number)],
                     *lives,
                     *self._bounds,
                     newest,
-                    own(number, "cells", shopper),
                     config.counted_items,
-                    own(number, "bot", shopper),
-                    self.marked_s if shopper in bots else 0,
                     memory.ACTS,
                     config.segments,
                     SEARCHED_KEPT,
-                    *memory.arguments(mine),
-                    *brought.get(shopper, ()),
+                    msgspec.msgpack.encode([new(shopper) for shopper in names]),
                 )
             replies: list[Any] = await pipe.execute()
             return replies
 
-        shoppers, uncounted = {}, memory.Uncounted()
-        for shopper, reply in zip(events, await self._with_retry(send), strict=True):
-            shoppers[shopper], mine = memory.parse(reply)
-            uncounted += mine
-        return shoppers, uncounted
+        found: dict[str, memory.Shopper] = {}
+        uncounted = memory.Uncounted()
+        for (_, names), replies in zip(calls, await self._with_retry(send), strict=True):
+            for shopper, reply in zip(names, replies, strict=True):
+                found[shopper], mine = memory.parse(reply)
+                uncounted += mine
+        return {shopper: found[shopper] for shopper in events}, uncounted
 
     async def together(self, items: Sequence[str]) -> dict[str, dict[str, float]]:
         """For each of these items those seen in the same visit, with forward-decayed counts, the highest first."""
@@ -186,11 +202,19 @@ class StateStore:
 
     async def statistics(self, items: Sequence[str]) -> dict[str, list[npt.NDArray[np.float64]]]:
         """For each item the statistics that shards hold, float64 [WIDTH] each; none for values that are not ours."""
-        shards = range(self.config.shards)
-        found = await self.values([f"{own(number)}stats:{item}" for item in items for number in shards])
-        parts = [np.frombuffer(one, "<f8") if one and len(one) == 8 * WIDTH else None for one in found]
-        rows = (parts[start : start + len(shards)] for start in range(0, len(parts), len(shards)))
-        return {item: [part for part in row if part is not None] for item, row in zip(items, rows, strict=True)}
+        packed = msgspec.msgpack.encode(items)
+
+        async def send(pipe: Any) -> list[Any]:
+            for number in range(self.config.shards):
+                self._scripts.add(pipe, "statistics", [own(number)], packed)
+            replies: list[Any] = await pipe.execute()
+            return replies
+
+        of_shards = await self._with_retry(send) if items else []
+        return {
+            item: [np.frombuffer(one, "<f8") for one in parts if one and len(one) == 8 * WIDTH]
+            for item, parts in zip(items, zip(*of_shards, strict=True), strict=True)
+        }
 
     async def trend(self, buckets: Iterable[int]) -> dict[int, dict[str, int]]:
         """Weighted counts of touches by item for each time bucket, for the most touched items of each shard."""
@@ -272,11 +296,11 @@ class StateStore:
 
     async def _top(self, names: Sequence[str], k: int) -> list[dict[str, float]]:
         """For each named sorted set, the ``k`` highest members of every shard, with their scores summed over shards."""
+        packed = msgspec.msgpack.encode(names)
 
         async def send(pipe: Any) -> list[Any]:
             for number in range(self.config.shards):
-                keys = (own(number) + name for name in names)
-                self._scripts.add(pipe, "top", list(keys), k)
+                self._scripts.add(pipe, "top", [own(number)], k, packed)
             replies: list[Any] = await pipe.execute()
             return replies
 
@@ -316,17 +340,34 @@ class StateStore:
         """
         by_shard = self._shown_by_shard([(key, items) for (key, _, _), items in zip(shelves, shown, strict=False)])
         epoch = epochs(wall_ms(), ttl_s)[0]
+        by_slot: dict[int, list[int]] = {}
+        for place, (key, _, _) in enumerate(shelves):
+            by_slot.setdefault(slot(self.client, key), []).append(place)
+        calls = [
+            places[start : start + SHELVES_AT_ONCE]
+            for places in by_slot.values()
+            for start in range(0, len(places), SHELVES_AT_ONCE)
+        ]
 
         async def send(pipe: Any) -> list[Any]:
             for number, shown_items in by_shard.items():
                 self._scripts.add(pipe, "note_shown", [own(number)], epoch, ttl_s, SHOWN_KEPT, shown_items)
-            for key, value, event_ts in shelves:
-                self._scripts.add(pipe, "put_shelf", [key], value, event_ts, min(lives.get(key, ttl_s), ttl_s))
+            for places in calls:
+                mine = [
+                    part
+                    for key, value, event_ts in (shelves[place] for place in places)
+                    for part in (key, packed_bytes(value), event_ts, min(lives.get(key, ttl_s), ttl_s))
+                ]
+                self._scripts.add(pipe, "put_shelves", [shelves[places[0]][0]], msgspec.msgpack.encode(mine))
             self._add_renewals(pipe, {shopper: (due, None) for shopper, due in renewals.items()})
             replies: list[Any] = await pipe.execute()
-            return replies[len(by_shard) :][: len(shelves)]
+            return replies[len(by_shard) :][: len(calls)]
 
-        return [bool(reply) for reply in await self._with_retry(send)] if shelves else []
+        written = [False] * len(shelves)
+        for places, reply in zip(calls, await self._with_retry(send) if shelves else (), strict=True):
+            for place, done in zip(places, reply, strict=True):
+                written[place] = bool(done)
+        return written
 
     async def take_due(self, number: int, now_ms: int, again_ms: int, most: int) -> dict[str, int]:
         """Take shoppers of a shard whose feeds are to be made again.
@@ -376,12 +417,13 @@ class StateStore:
             await self._with_retry(send)
 
     def _add_renewals(self, pipe: Any, renewals: Mapping[str, tuple[int | None, int | None]]) -> None:
-        by_shard: dict[int, list[Any]] = {}
+        by_shard: dict[int, list[tuple[msgspec.Raw, int | None, int | None]]] = {}
         for shopper, (due, was) in renewals.items():
-            mine = by_shard.setdefault(shard(shopper, self.config.shards), [])
-            mine += (shopper.encode("utf-8", "replace"), "" if due is None else due, "" if was is None else was)
+            one = packed_bytes(shopper.encode("utf-8", "replace")), due, was
+            by_shard.setdefault(shard(shopper, self.config.shards), []).append(one)
         for number, mine in by_shard.items():
-            self._scripts.add(pipe, "renew", [own(number, "renewals")], self.config.buyer_ttl_s, *mine)
+            packed = msgspec.msgpack.encode(mine)
+            self._scripts.add(pipe, "renew", [own(number, "renewals")], self.config.buyer_ttl_s, packed)
 
     async def limit_filtered(self, shelves: Sequence[tuple[str, str]], most: int, ttl_s: int) -> None:
         """Note shelves under filters ``(shopper, key)`` that will be written, and remove those beyond the newest
@@ -486,18 +528,22 @@ class StateStore:
 
     def _shown_by_shard(self, shown: Sequence[tuple[str, Sequence[str]]]) -> dict[int, bytes]:
         """The arguments of `note_shown` for each shard."""
-        items: dict[int, dict[str, list[str]]] = {}
         shelves: dict[int, list[str]] = {}
+        by_item: dict[str, list[str]] = {}
         for key, mine in shown:
             number = shelf_number(key)
-            shelves.setdefault(number % self.config.shards, []).extend((str(number), key))
+            written = str(number)
+            shelves.setdefault(number % self.config.shards, []).extend((written, key))
             for item in mine:
-                by_item = items.setdefault(shard(item, self.config.shards), {})
-                by_item.setdefault(item, []).append(str(number))
+                if (numbers := by_item.get(item)) is None:
+                    by_item[item] = [written]
+                else:
+                    numbers.append(written)
+        items: dict[int, list[str | list[str]]] = {}
+        for item, numbers in by_item.items():
+            items.setdefault(shard(item, self.config.shards), []).extend((item, numbers))
         return {
-            number: msgspec.msgpack.encode(
-                ([part for pair in items.get(number, {}).items() for part in pair], shelves.get(number, []))
-            )
+            number: msgspec.msgpack.encode((items.get(number, ()), shelves.get(number, ())))
             for number in items.keys() | shelves.keys()
         }
 
@@ -517,6 +563,17 @@ class StateStore:
 
     async def _with_retry(self, send: Callable[[Any], Awaitable[T]]) -> T:
         return await self.retry.until_done(lambda: self._scripts.run(send))
+
+
+def packed_bytes(value: bytes) -> msgspec.Raw:
+    """Bytes as MessagePack's text of any bytes: Redis' scripts do not know its type for bytes.
+
+    Examples
+    --------
+    >>> msgspec.msgpack.decode(msgspec.msgpack.encode([packed_bytes(b"ab"), 1]))
+    ['ab', 1]
+    """
+    return msgspec.Raw(b"\xdb" + len(value).to_bytes(4) + value)
 
 
 def most_together(cap: int) -> int:

@@ -1,12 +1,14 @@
-"""A batch that breaks is taken event by event as if it had never been taken together."""
+"""A batch that breaks is taken event by event as if it had never been taken together, and batches that overlap give
+what they would have given one after the other."""
 
 import asyncio
 import json
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import pytest
+from aiokafka.errors import KafkaError
 
 from models.constant import ConstantScorer
 from models.scorer import Floats, ScoreRequest
@@ -14,17 +16,20 @@ from streams.catalog.catalog import Catalog, Change
 from streams.clock import wall_ms
 from streams.config import BotsConfig, KafkaConfig, PolicyConfig, RedisConfig, ShelfConfig, StreamsConfig, TopicsConfig
 from streams.events.schema import Item
+from streams.features.shopper import shard
 from streams.features.trending import Trending
 from streams.kafka import dead_letters, topics
 from streams.kafka.producer import Producer
-from streams.kafka.record import Record
+from streams.kafka.record import Record, Unsent
 from streams.pipeline import Pipeline
 from streams.ranking.arms import Arms
 from streams.ranking.recommender import Recommender
 from streams.redis import keys
 from streams.redis.connection import connect, connect_now
+from streams.redis.keys import own
 from streams.redis.store import StateStore
 from streams.telemetry.meter import Meter
+from tests.shop import HANG_S
 
 pytestmark = pytest.mark.integration
 
@@ -98,9 +103,10 @@ def test_under_filters_an_empty_shelf_is_written_and_a_shopper_has_no_more_than_
 
                 champion = Recommender(catalogue, ConstantScorer(), Trending(3_600, 24), config)
                 pipeline = Pipeline(Arms(champion, meter), StateStore(client, config.state), send, meter, config)
-                await pipeline.process([record(0, filters={"brand": "acme", "price": "cheap"})])
+                await asyncio.gather(*await pipeline.process([record(0, filters={"brand": "acme", "price": "cheap"})]))
                 await pipeline.process([record(1, query="cable", filters={"brand": "nobody's"})])
-                await pipeline.process([record(2, filters={"category": "mice"}), record(3, filters={"brand": "bolt"})])
+                two = [record(2, filters={"category": "mice"}), record(3, filters={"brand": "bolt"})]
+                await asyncio.gather(*await pipeline.process(two))
         finally:
             await client.aclose()
 
@@ -178,3 +184,124 @@ def test_what_was_seen_again_and_again_makes_room_and_comes_back(
     assert feed(shuffled[:2], shuffled[2:], seen) == after == feed([*seen, last]), "in any order, any number of times"
     assert feed(pages(before, now - 30 * DAY_MS)) == before, "once it has faded"
     assert feed(pages(before, now - 9_000, "search")) == before, "the query has chosen these"
+
+
+class Held:
+    """A producer whose shelves Kafka takes only when it is told to, or refuses with an error."""
+
+    def __init__(self) -> None:
+        self.free, self.sent = asyncio.Event(), list[str]()
+        self.error: Exception | None = None
+
+    async def __call__(self, topic: str, key: bytes | None, value: bytes | None, headers: object = ()) -> Unsent | None:  # noqa: ARG002
+        self.sent.append(topic)
+        if topic.endswith("shelves"):
+            await self.free.wait()
+            if self.error is not None:
+                raise self.error
+        return None
+
+
+def batch(*events: dict[str, Any]) -> list[Record]:
+    now = wall_ms()
+    filled = [{"event_id": f"e{now}-{at}", "ts": now} | event for at, event in enumerate(events)]
+    return [Record("t", 0, at, now, None, json.dumps(event).encode()) for at, event in enumerate(filled)]
+
+
+def clicks(*shoppers: str) -> list[Record]:
+    return batch(*({"type": "click", "user_id": name, "item_id": "hdmi"} for name in shoppers))
+
+
+def held(redis_db: str, catalogue: Catalog, act: Callable[[Pipeline, Held, Any], Awaitable[None]]) -> Meter:
+    """What the pipeline counts while Kafka keeps it waiting."""
+    config, meter = StreamsConfig(redis=RedisConfig(url=redis_db)), Meter("worker", "w", 0)  # type: ignore[arg-type]
+
+    async def run() -> None:
+        client = connect(config.redis)
+        try:
+            champion = Recommender(catalogue, ConstantScorer(), Trending(3_600, 24), config)
+            send = Held()
+            pipeline = Pipeline(Arms(champion, meter), StateStore(client, config.state), send, meter, config)
+            await act(pipeline, send, client)
+        finally:
+            await client.aclose()
+
+    asyncio.run(asyncio.wait_for(run(), HANG_S))
+    return meter
+
+
+async def until(happened: Callable[[], Awaitable[Any]]) -> None:
+    while not await happened():
+        await asyncio.sleep(0.005)
+
+
+def test_while_a_batch_is_written_the_next_one_is_remembered_and_not_written(redis_db: str, catalogue: Catalog) -> None:
+    async def act(pipeline: Pipeline, send: Held, client: Any) -> None:
+        first = await pipeline.process(clicks("u"))
+        second = asyncio.create_task(pipeline.process(clicks("v")))
+        past = own(shard("v", pipeline.config.state.shards), "items", "v")
+        await until(lambda: client.exists(past))
+        assert not second.done() and not await client.exists(keys.feed("u"), keys.feed("v"))
+        send.free.set()
+        await asyncio.gather(*first, *await second)
+        assert await client.exists(keys.feed("u"), keys.feed("v"), keys.similar("hdmi")) == 3
+
+    counts = held(redis_db, catalogue, act).snapshot(wall_ms()).counts
+    assert counts["events"] == counts["batches"] == 2
+    assert counts["shelves"] == 3  # what is similar is made once
+
+
+def test_what_kafka_does_not_take_is_not_done_and_not_written(redis_db: str, catalogue: Catalog) -> None:
+    async def act(pipeline: Pipeline, send: Held, client: Any) -> None:
+        send.error = KafkaError("away")
+        first = await pipeline.process(clicks("u"))
+        second = asyncio.create_task(pipeline.process(clicks("v")))
+        send.free.set()
+        assert [type(one) for one in await asyncio.gather(*first, *await second, return_exceptions=True)] == [
+            KafkaError,
+            KafkaError,
+        ]
+        assert not await client.exists(keys.feed("u"), keys.feed("v"))
+        send.error = None
+        await asyncio.gather(*await pipeline.process(clicks("u")))
+        assert await client.exists(keys.feed("u"), keys.similar("hdmi")) == 2
+
+    held(redis_db, catalogue, act)
+
+
+def test_a_batch_that_breaks_while_it_is_written_is_taken_one_by_one(redis_db: str, catalogue: Catalog) -> None:
+    async def act(pipeline: Pipeline, send: Held, client: Any) -> None:
+        put = pipeline.store.put
+
+        async def breaking(shelves: Sequence[tuple[str, bytes, int]], *more: Any) -> list[bool]:
+            if any(key == keys.feed("u") for key, _, _ in shelves):
+                raise ArithmeticError("u")
+            return await put(shelves, *more)
+
+        pipeline.store.put = breaking  # type: ignore[assignment]
+        send.free.set()
+        nothing = Record("t", 0, 9, wall_ms(), None, b"{")
+        first = await pipeline.process([*clicks("u", "v"), nothing])
+        await asyncio.gather(*first, *await pipeline.process(clicks("w")))
+        assert await client.exists(keys.feed("v"), keys.feed("w"), keys.similar("hdmi")) == 3
+        assert not await client.exists(keys.feed("u"))
+        assert [topic for topic in send.sent if topic.endswith("dead-letters")] == [
+            pipeline.topics.dead_letters
+        ] * 2  # of the one that breaks, and of what is no event
+
+    counts = held(redis_db, catalogue, act).snapshot(wall_ms()).counts
+    assert counts["refused"] == 2 and counts["events"] == 2
+
+
+def test_who_is_forgotten_while_their_feed_is_written_has_none(redis_db: str, catalogue: Catalog) -> None:
+    async def act(pipeline: Pipeline, send: Held, client: Any) -> None:
+        first = await pipeline.process(clicks("u"))
+        second = asyncio.create_task(pipeline.process(batch({"type": "forget", "user_id": "u"})))
+        for _ in range(50):  # time enough for what must not happen
+            await client.ping()
+        assert not second.done() and pipeline.topics.forgotten not in send.sent
+        send.free.set()
+        await asyncio.gather(*first, *await second)
+        assert not await client.exists(keys.feed("u"))
+
+    held(redis_db, catalogue, act)

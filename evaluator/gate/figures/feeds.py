@@ -54,13 +54,13 @@ def _reached(feeds: Sequence[ServedFeed], ranker: FeedRanker, score: Score, wort
     if not feeds:
         return np.zeros(0)
     rows, sizes, counts = stacked(feeds)
-    by_behaviour = np.split(ranker.ranker.scores(rows, sizes, counts), np.cumsum(sizes)[:-1])
-    found = answers(score, [_request(one) for one in feeds])
+    utilities = np.concatenate([worth(found) for found in answers(score, [_request(one) for one in feeds])])
+    by_behaviour = ranker.ranker.scores(rows, sizes, counts)
+    order, _ = ranker.order(by_behaviour, utilities, [one.bought for one in feeds], sizes, counts)
     reached = []
-    for one, own, probabilities in zip(feeds, by_behaviour, found, strict=True):
-        order, _ = ranker.order(own, worth(probabilities), one.bought, one.counts)
+    for one, mine in zip(feeds, np.split(order, np.cumsum(sizes)[:-1]), strict=True):
         of = gains(one)
-        reached.append(dcg(of[ranked(of, order[: len(of)])]))
+        reached.append(dcg(of[ranked(of, mine[: len(of)])]))
     return np.array(reached)
 
 

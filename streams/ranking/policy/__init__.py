@@ -1,7 +1,7 @@
-"""The policy: small pure rules that turn a scored ranking into a shelf, in the order that settings give."""
+"""The policy: small pure rules that turn scored rankings into shelves, in the order that settings give."""
 
 from streams.ranking.policy.pipeline import STEPS, Policy, pipeline
-from streams.ranking.policy.ranking import Ranking
-from streams.ranking.policy.steps import PolicyContext, Step
+from streams.ranking.policy.ranking import Ranking, Rankings
+from streams.ranking.policy.steps import Facts, Step
 
-__all__ = ["STEPS", "Policy", "PolicyContext", "Ranking", "Step", "pipeline"]
+__all__ = ["STEPS", "Facts", "Policy", "Ranking", "Rankings", "Step", "pipeline"]

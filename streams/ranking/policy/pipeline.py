@@ -1,4 +1,4 @@
-"""Turns a ranking into a shelf: applies the steps that settings name, in their order.
+"""Turns rankings into shelves: applies the steps that settings name, in their order.
 
 Knows every step by name, and nothing of how a step works.
 """
@@ -6,15 +6,15 @@ Knows every step by name, and nothing of how a step works.
 from collections.abc import Callable, Sequence
 
 from streams.config import PolicyConfig, PolicyStep
-from streams.ranking.policy.ranking import Ranking
+from streams.ranking.policy.ranking import Rankings
 from streams.ranking.policy.steps import (
     AlreadyBought,
     BrandCap,
     Diversity,
     Exploration,
+    Facts,
     Fatigue,
     InStock,
-    PolicyContext,
     Step,
     Variants,
 )
@@ -31,17 +31,16 @@ STEPS: dict[PolicyStep, Callable[[PolicyConfig], Step]] = {
 
 
 class Policy:
-    """Applies steps one after the other, then cuts the ranking to the shelf's length."""
+    """Applies steps one after the other, then cuts the rankings to the shelf's length."""
 
     def __init__(self, steps: Sequence[Step]) -> None:
         self._steps = tuple(steps)
 
-    def apply(self, rankings: Sequence[Ranking], contexts: Sequence[PolicyContext]) -> list[Ranking]:
-        """The shelves of a batch: at most ``context.length`` places each."""
-        found = list(rankings)
+    def apply(self, rankings: Rankings, facts: Facts) -> Rankings:
+        """The shelves of a batch: at most ``facts.length`` places each."""
         for step in self._steps:
-            found = step.apply_all(found, contexts)
-        return [ranking.head(context.length) for ranking, context in zip(found, contexts, strict=True)]
+            rankings = step.apply(rankings, facts)
+        return rankings.head(facts.length)
 
 
 def pipeline(config: PolicyConfig) -> Policy:

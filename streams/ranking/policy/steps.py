@@ -1,4 +1,4 @@
-"""The steps of the policy, each a small pure rule over a ranking, and the context that a step may read.
+"""The steps of the policy, each a small pure rule over the rankings of a batch, and the facts that a step may read.
 
 Knows neither the order of steps nor how purchases, stock and brands are stored.
 """
@@ -12,84 +12,86 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from models.compiled import compiled
 from streams.ranking.candidates import EXPLORED
-from streams.ranking.policy.ranking import Floats, Ranking, Slots
+from streams.ranking.policy.ranking import Floats, Numbers, Rankings, Slots
 
 
 @dataclass(frozen=True, slots=True)
-class PolicyContext:
-    """What steps may read about a shelf's candidates. Look-ups take slots [n]; only steps in use call them.
+class Facts:
+    """What steps may read about items and about the shelves of a batch.
 
     Attributes
     ----------
     in_stock
-        Whether each can be sold, bool [n].
+        By slot, whether the item can be sold, bool.
     brands, groups
-        Number of each one's brand, and of the group of variants that it is one of, int32 [n]; -1 where there is none.
+        By slot, the number of the item's brand, and of the group of variants that it is one of, int32; -1 where there
+        is none.
     vectors
-        Unit vectors, [n, D].
+        Unit vectors of slots [n], float [n, D].
     bought
-        Slots that the shopper has bought and that are not to be offered again, int64 [b].
+        Of each shelf the slots that the shopper has bought and that are not to be offered again, int64 [b].
     overlooked
-        By slot, how often the shopper saw an item and did not touch it since, decayed; empty but for feeds.
-    seed
-        Seed of the random generator; made from the shelf's id, so that a replay makes the same shelf.
+        Of each shelf, by slot, how often the shopper saw an item and did not touch it since, decayed; empty but for
+        feeds.
+    seeds
+        Of each shelf the seed of the random generator; made from the shelf's id, so that a replay makes the same shelf.
     length
-        Places on the shelf.
+        Places on a shelf.
     """
 
-    in_stock: Callable[[Slots], NDArray[np.bool_]]
-    brands: Callable[[Slots], NDArray[np.int32]]
-    groups: Callable[[Slots], NDArray[np.int32]]
+    in_stock: NDArray[np.bool_]
+    brands: NDArray[np.int32]
+    groups: NDArray[np.int32]
     vectors: Callable[[Slots], NDArray[Any]]
-    bought: Slots
-    overlooked: Mapping[int, float]
-    seed: int
+    bought: Sequence[Slots]
+    overlooked: Sequence[Mapping[int, float]]
+    seeds: Sequence[int]
     length: int
 
 
 class Step(ABC):
-    """A rule: takes a ranking and returns one with some of its items, in some order. Deterministic."""
+    """A rule: takes rankings and returns ones with some of their items, in some order. Deterministic, and the same for
+    a shelf whatever others are in the batch."""
 
     @abstractmethod
-    def apply(self, ranking: Ranking, context: PolicyContext) -> Ranking:
+    def apply(self, rankings: Rankings, facts: Facts) -> Rankings:
         """Apply the rule."""
-
-    def apply_all(self, rankings: Sequence[Ranking], contexts: Sequence[PolicyContext]) -> list[Ranking]:
-        """Apply the rule to the rankings of a batch, each in its context."""
-        return [self.apply(*one) for one in zip(rankings, contexts, strict=True)]
 
 
 class AlreadyBought(Step):
     """Removes what the shopper has bought and is not to be offered again."""
 
-    def apply(self, ranking: Ranking, context: PolicyContext) -> Ranking:
+    def apply(self, rankings: Rankings, facts: Facts) -> Rankings:
         """Apply the rule."""
-        if not len(context.bought):
-            return ranking
-        return ranking.keep(~np.isin(ranking.slots, context.bought))
+        counts = [len(some) for some in facts.bought]
+        if not sum(counts):
+            return rankings
+        bought = (np.repeat(np.arange(len(counts)), counts) << 32) | np.concatenate(facts.bought)
+        return rankings.keep(~np.isin(rankings.keys(rankings.slots), bought))
 
 
 class InStock(Step):
     """Removes what is out of stock."""
 
-    def apply(self, ranking: Ranking, context: PolicyContext) -> Ranking:
+    def apply(self, rankings: Rankings, facts: Facts) -> Rankings:
         """Apply the rule."""
-        return ranking.keep(context.in_stock(ranking.slots))
+        return rankings.keep(facts.in_stock[rankings.slots])
 
 
 class Variants(Step):
     """Keeps of each group of variants, such as a product's sizes, the one that ranks highest."""
 
-    def apply(self, ranking: Ranking, context: PolicyContext) -> Ranking:
+    def apply(self, rankings: Rankings, facts: Facts) -> Rankings:
         """Apply the rule."""
-        groups = context.groups(ranking.slots)
-        grouped = groups >= 0
-        if not grouped.any():
-            return ranking
-        first = np.zeros(len(groups), np.bool_)
-        first[np.unique(groups, return_index=True)[1]] = True
-        return ranking.keep(first | ~grouped)
+        groups = facts.groups[rankings.slots]
+        grouped = np.flatnonzero(groups >= 0)
+        if not len(grouped):
+            return rankings
+        kept = groups < 0
+        kept[grouped[np.unique(rankings.keys(groups)[grouped], return_index=True)[1]]] = True
+        return rankings.keep(kept)
 
 
 class Fatigue(Step):
@@ -102,30 +104,50 @@ class Fatigue(Step):
     Parameters
     ----------
     strength
-        0 leaves the ranking as it is.
+        0 leaves the rankings as they are.
     """
 
     def __init__(self, strength: float) -> None:
         self._strength = strength
 
-    def apply(self, ranking: Ranking, context: PolicyContext) -> Ranking:
+    def apply(self, rankings: Rankings, facts: Facts) -> Rankings:
         """Apply the rule."""
-        front, overlooked = ranking.front, context.overlooked
-        if not overlooked or not self._strength or not front:
-            return ranking
-        counts = np.array([overlooked.get(slot, 0.0) for slot in ranking.slots[:front].tolist()])
+        if not self._strength or not any(facts.overlooked):
+            return rankings
+        front = np.flatnonzero(rankings.in_front)
+        counts = self._counts(rankings, front, facts.overlooked)
         if not counts.any():
-            return ranking
-        places = np.arange(front)
-        back = places + self._strength * context.length * counts
-        levels = np.sort(ranking.scores[:front])[::-1].astype(np.float64)
-        fall = (levels[0] - levels[-1]) / max(1, front - 1)
-        worth = np.interp(back, places, levels) - fall * np.maximum(0.0, back - places[-1])
-        scores = ranking.scores.copy()
-        scores[:front] = np.where(counts > 0, np.minimum(scores[:front], worth), scores[:front])
-        order = np.arange(len(ranking))
-        order[:front] = np.lexsort((counts > 0, back))
-        return replace(ranking, scores=scores).reorder(order)
+            return rankings
+        shelves, scores = rankings.shelves[front], rankings.scores[front]
+        sizes = np.bincount(shelves, minlength=len(rankings))
+        first = (np.cumsum(sizes) - sizes)[shelves]
+        last = first + sizes[shelves] - 1
+        places = np.arange(len(front)) - first
+        back = places + self._strength * facts.length * counts
+        levels = scores[np.lexsort((-scores, shelves))].astype(np.float64)
+        fall = (levels[first] - levels[last]) / np.maximum(1, last - first)
+        within = np.minimum(back, last - first)
+        lower = first + within.astype(np.int64)
+        between = levels[lower] + (within % 1.0) * (levels[np.minimum(lower + 1, last)] - levels[lower])
+        worth = between - fall * np.maximum(0.0, back - (last - first))
+        lowered = rankings.scores.copy()
+        lowered[front] = np.where(counts > 0, np.minimum(scores, worth), scores)
+        order = np.arange(len(rankings.slots))
+        order[front] = front[np.lexsort((counts > 0, back, shelves))]
+        return replace(rankings, scores=lowered).reorder(order)
+
+    def _counts(
+        self, rankings: Rankings, front: Numbers, overlooked: Sequence[Mapping[int, float]]
+    ) -> NDArray[np.float64]:
+        """How often the item at each place of the fronts was overlooked, [f]."""
+        sizes = [len(some) for some in overlooked]
+        slots = np.fromiter((slot for some in overlooked for slot in some), np.int64, sum(sizes))
+        known = (np.repeat(np.arange(len(sizes)), sizes) << 32) | slots
+        counts = np.fromiter((count for some in overlooked for count in some.values()), np.float64, sum(sizes))
+        order = np.argsort(known)
+        known, keys = known[order], rankings.keys(rankings.slots)[front]
+        at = np.minimum(np.searchsorted(known, keys), len(known) - 1)
+        return np.where(known[at] == keys, counts[order][at], 0.0)
 
 
 class BrandCap(Step):
@@ -142,29 +164,29 @@ class BrandCap(Step):
     def __init__(self, most: int) -> None:
         self._most = most
 
-    def apply(self, ranking: Ranking, context: PolicyContext) -> Ranking:
+    def apply(self, rankings: Rankings, facts: Facts) -> Rankings:
         """Apply the rule."""
-        if not ranking.front:
-            return ranking
-        brands = context.brands(ranking.slots[: ranking.front])
-        # Sorted by brand, an item's number within its brand is its distance from the brand's first.
-        order = np.argsort(brands, kind="stable")
-        grouped = brands[order]
-        number = np.empty(len(brands), dtype=np.intp)
-        number[order] = np.arange(len(brands)) - np.searchsorted(grouped, grouped)
-        over = (number >= self._most) & (brands >= 0)
-        if not over.any():
-            return ranking
-        behind = np.arange(ranking.front, len(ranking))
-        within = np.flatnonzero(~over)
-        return ranking.reorder(np.concatenate((within, np.flatnonzero(over), behind)), len(within))
+        brands, in_front = facts.brands[rankings.slots], rankings.in_front
+        branded = np.flatnonzero(in_front & (brands >= 0))
+        # Sorted by shelf and brand, an item's number within its brand is its distance from the brand's first.
+        keys = rankings.keys(brands)[branded]
+        order = np.argsort(keys, kind="stable")
+        grouped = keys[order]
+        over = branded[order[np.arange(len(grouped)) - np.searchsorted(grouped, grouped) >= self._most]]
+        if not len(over):
+            return rankings
+        part = np.where(in_front, 0, 2)
+        part[over] = 1
+        fronts = rankings.fronts - np.bincount(rankings.shelves[over], minlength=len(rankings))
+        return rankings.reorder(np.argsort(rankings.shelves * 3 + part, kind="stable"), fronts)
 
 
 _LEAST_POOL = 50
 
 
 class Diversity(Step):
-    """Fills the shelf place by place with items that score high and differ from those already placed.
+    """Fills the shelf place by place with items that score high and differ from those already placed (maximal marginal
+    relevance: Carbonell and Goldstein, SIGIR 1998).
 
     Each place takes the item with the highest ``(1 - strength) * relevance - strength * similarity``: its score,
     scaled to 0..1 over the pool, against its highest cosine to an item already placed. The pool is the first
@@ -173,62 +195,77 @@ class Diversity(Step):
     Parameters
     ----------
     strength
-        0 leaves the ranking as it is; 1 ignores the scores after the first place.
+        0 leaves the rankings as they are; 1 ignores the scores after the first place.
     """
 
     def __init__(self, strength: float) -> None:
         self._strength = np.float32(strength)
 
-    def apply(self, ranking: Ranking, context: PolicyContext) -> Ranking:
+    def apply(self, rankings: Rankings, facts: Facts) -> Rankings:
         """Apply the rule."""
-        return self.apply_all([ranking], [context])[0]
+        pools = np.minimum(rankings.fronts, max(2 * facts.length, _LEAST_POOL))
+        if not self._strength or (pools < 2).all():
+            return rankings
+        pooled = np.flatnonzero(rankings.places < pools[rankings.shelves])
+        vectors = np.ascontiguousarray(facts.vectors(rankings.slots[pooled]), np.float32)
+        relevance = self._relevance(rankings.scores[pooled], pools)
+        picked = most_marginal(relevance, vectors, pools, facts.length, float(self._strength))
+        order = np.full(len(rankings.slots), facts.length)
+        order[pooled] = picked
+        return rankings.reorder(np.lexsort((order, rankings.shelves)))
 
-    def apply_all(self, rankings: Sequence[Ranking], contexts: Sequence[PolicyContext]) -> list[Ranking]:
-        """Apply the rule to the rankings of a batch, one place of all of them after the other."""
-        pools = [
-            min(max(2 * context.length, _LEAST_POOL), ranking.front)
-            for ranking, context in zip(rankings, contexts, strict=True)
-        ]
-        some = [number for number, pool in enumerate(pools) if self._strength and pool > 1]
-        found = list(rankings)
-        if some:
-            counts = [min(contexts[number].length, pools[number]) for number in some]
-            relevance, penalties = self._pools(rankings, contexts, {number: pools[number] for number in some})
-            for number, count, picked in zip(some, counts, _greedy(relevance, penalties, max(counts)), strict=True):
-                rest = np.ones(len(rankings[number]), np.bool_)
-                rest[picked[:count]] = False
-                found[number] = rankings[number].reorder(np.concatenate((picked[:count], np.flatnonzero(rest))))
+    def _relevance(self, scores: Floats, pools: Numbers) -> Floats:
+        """Weighted scores, scaled to 0..1 over each pool, float32 [p]."""
+        some = pools[pools > 0]
+        starts = np.cumsum(some) - some
+        low = np.repeat(np.minimum.reduceat(scores, starts), some)
+        high = np.repeat(np.maximum.reduceat(scores, starts), some)
+        found: Floats = (scores - low) * ((1 - self._strength) / np.maximum(high - low, np.float32(1e-9)))
         return found
 
-    def _pools(
-        self, rankings: Sequence[Ranking], contexts: Sequence[PolicyContext], pools: Mapping[int, int]
-    ) -> tuple[Floats, Floats]:
-        """Weighted relevance, float32 [b, p], and similarities, [b, p, p], of the rankings that have a pool, by number;
-        a place beyond its pool has minus infinity."""
-        width = max(pools.values())
-        relevance = np.full((len(pools), width), -np.inf, np.float32)
-        penalties = np.zeros((len(pools), width, width), np.float32)
-        for row, (number, pool) in enumerate(pools.items()):
-            ranking = rankings[number]
-            vectors = np.asarray(contexts[number].vectors(ranking.slots[:pool]), dtype=np.float32)
-            penalties[row, :pool, :pool] = (vectors @ vectors.T) * self._strength
-            scores = ranking.scores[:pool]
-            low, high = scores.min(), scores.max()
-            relevance[row, :pool] = (scores - low) * ((1 - self._strength) / max(high - low, np.float32(1e-9)))
-        return relevance, penalties
 
+@compiled
+def most_marginal(relevance: Floats, vectors: Floats, pools: Numbers, length: int, strength: float) -> Numbers:
+    """At which place of its pool's picks each item stands, int64 [p]; ``length`` where it is not picked.
 
-def _greedy(relevance: Floats, penalties: Floats, count: int) -> NDArray[np.intp]:
-    """The places picked for each pool, int [b, count]; what is beyond a pool's end means nothing."""
-    rows = np.arange(len(relevance))
-    picked = np.zeros((len(rows), count), np.intp)
-    picked[:, 0] = relevance.argmax(1)
-    highest = penalties[rows, picked[:, 0]]
-    for place in range(1, count):
-        relevance[rows, picked[:, place - 1]] = -np.inf
-        picked[:, place] = best = (relevance - highest).argmax(1)
-        np.maximum(highest, penalties[rows, best], out=highest)
-    return picked
+    An item's value only falls as others are picked, so a value from before some of them is an upper bound: only where
+    the highest bound is such a one are more cosines computed. That picks the same items as computing all (Minoux 1978).
+
+    Parameters
+    ----------
+    relevance, vectors
+        float32 [p] and [p, D], one pool's items after the other's.
+    pools
+        Items of each pool.
+    """
+    found = np.full(len(relevance), length)
+    begin = 0
+    for pool in pools:
+        end = begin + pool
+        worth, of, places = relevance[begin:end], vectors[begin:end], found[begin:end]
+        bounds = worth.copy()
+        highest = np.full(pool, np.float32(-np.inf), np.float32)
+        compared = np.zeros(pool, np.int64)
+        picks = np.zeros(length, np.int64)
+        place = 0
+        while place < min(length, pool):
+            best, bound = -1, np.float32(-np.inf)
+            for item in range(pool):
+                if places[item] == length and (best < 0 or bounds[item] > bound):
+                    best, bound = item, bounds[item]
+            if compared[best] < place:
+                for other in picks[compared[best] : place]:
+                    highest[best] = max(highest[best], np.float32(strength) * np.dot(of[best], of[other]))
+                bounds[best], compared[best] = worth[best] - highest[best], place
+                continue
+            places[best], picks[place] = place, best
+            place += 1
+            if place == 1:  # without a cosine there is no bound
+                for item in range(pool):
+                    highest[item] = np.float32(strength) * np.dot(of[item], of[best])
+                    bounds[item], compared[item] = worth[item] - highest[item], 1
+        begin = end
+    return found
 
 
 class Exploration(Step):
@@ -255,21 +292,25 @@ class Exploration(Step):
         self._epsilon = epsilon
         self._position = position
 
-    def apply(self, ranking: Ranking, context: PolicyContext) -> Ranking:
+    def apply(self, rankings: Rankings, facts: Facts) -> Rankings:
         """Apply the rule."""
-        end = ranking.front if ranking.front >= context.length else len(ranking)
-        outside = end - context.length
-        if not self._epsilon or outside < 1 or self._position >= context.length:
-            return ranking
-        chance = Random(context.seed)
-        propensities = ranking.propensities.copy()
-        if chance.random() >= self._epsilon:
-            propensities[self._position] *= 1 - self._epsilon
-            return Ranking(ranking.slots, ranking.scores, ranking.reasons, propensities, ranking.front)
-        drawn = context.length + chance.randrange(outside)
-        order = np.arange(len(ranking))
-        order[[self._position, drawn]] = drawn, self._position
-        reasons = ranking.reasons[order]
-        reasons[self._position] |= EXPLORED
-        propensities[self._position] = self._epsilon / outside
-        return Ranking(ranking.slots[order], ranking.scores[order], reasons, propensities, ranking.front)
+        starts = rankings.starts
+        ends = np.where(rankings.fronts >= facts.length, rankings.fronts, np.diff(starts))
+        drawing = np.flatnonzero(ends > facts.length)
+        if not self._epsilon or not len(drawing) or self._position >= facts.length:
+            return rankings
+        order, drawn = np.arange(len(rankings.slots)), list[int]()
+        propensities = rankings.propensities.copy()
+        explored = starts[drawing] + self._position
+        for number, at, end in zip(drawing.tolist(), explored.tolist(), ends[drawing].tolist(), strict=True):
+            chance, outside = Random(facts.seeds[number]), end - facts.length
+            if chance.random() >= self._epsilon:
+                propensities[at] *= 1 - self._epsilon
+                continue
+            other = at - self._position + facts.length + chance.randrange(outside)
+            order[at], order[other] = other, at
+            propensities[at] = self._epsilon / outside
+            drawn.append(at)
+        found = rankings.reorder(order)
+        found.reasons[drawn] |= EXPLORED
+        return replace(found, propensities=propensities)

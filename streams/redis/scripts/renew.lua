@@ -1,10 +1,11 @@
 -- Notes when the feeds of shoppers are made again.
 -- KEYS  sorted set of shoppers, by that time
--- ARGV  ttl s; then per shopper: id, the time ms ('' for never), and the time that must be noted now ('' for any)
-for i = 2, #ARGV, 3 do
-  local shopper, at, was = ARGV[i], ARGV[i + 1], ARGV[i + 2]
-  if was == '' or tonumber(redis.call('ZSCORE', KEYS[1], shopper) or '') == tonumber(was) then
-    if at == '' then redis.call('ZREM', KEYS[1], shopper) else redis.call('ZADD', KEYS[1], at, shopper) end
+-- ARGV  ttl s; MessagePack of {{shopper, the time ms (nil for never), the time that must be noted now (nil for any)},
+--       ...}
+for _, one in ipairs(cmsgpack.unpack(ARGV[2])) do
+  local shopper, at, was = one[1], one[2], one[3]
+  if not was or tonumber(redis.call('ZSCORE', KEYS[1], shopper) or '') == was then
+    if at then redis.call('ZADD', KEYS[1], at, shopper) else redis.call('ZREM', KEYS[1], shopper) end
   end
 end
 redis.call('EXPIRE', KEYS[1], ARGV[1])

@@ -121,7 +121,7 @@ def test_what_buyers_come_back_for_is_due_after_a_share_of_their_interval() -> N
     own = history.shoppers["u"].get()
     named = [ITEMS[place] for place in own.places.tolist()]
     for days, wanted in ((91, set()), (92, {"a"}), (97, {"a"}), (400, {"a"})):
-        due = history.behaviour.due(own, ORIGIN_MS + days * DAY_MS)
+        [due] = history.behaviour.due([own], [ORIGIN_MS + days * DAY_MS])
         assert {name for name, yes in zip(named, due.tolist(), strict=True) if yes} == wanted, days
 
 
@@ -167,12 +167,12 @@ def test_items_touched_last_at_one_time_keep_their_order() -> None:
 
 def test_text_of_nothing_is_not_known() -> None:
     vectors = np.eye(2, dtype=np.float32)
-    assert np.isnan(text_matches([vectors], [vectors[:0]], [np.zeros(0)])).all()
-    assert text_matches([vectors], [vectors[:1]], [np.zeros(1)]).tolist() == [[1, 1, 1], [0, 0, 0]]
+    assert np.isnan(text_matches([vectors], [vectors[:0]], [np.zeros(0)], 2).features).all()
+    assert text_matches([vectors], [vectors[:1]], [np.zeros(1)], 2).features.tolist() == [[1, 1, 1], [0, 0, 0]]
     spoilt = np.array([[np.inf, 0], [np.nan, 1], [0, 1]], np.float32)
     found = text_matches(
-        [spoilt, vectors[:0], vectors], [vectors, vectors, vectors[:0]], [np.zeros(2)] * 2 + [np.zeros(0)]
-    )
+        [spoilt, vectors[:0], vectors], [vectors, vectors, vectors[:0]], [np.zeros(2)] * 2 + [np.zeros(0)], 5
+    ).features
     assert np.isnan(found[[0, 1, 3, 4]]).all() and found[2].tolist() == pytest.approx([0.5**0.5, 1, 1])
 
 
@@ -199,6 +199,6 @@ def test_shoppers_of_a_batch_are_as_each_alone(visits: list[tuple[str, int, set[
             assert {name: found[name].tolist() for name in found} == {
                 name: listed.tolist() for name, listed in brought[number].items()
             }
-            anchors = [one.anchors(at).of(some).tolist() for one, at in ((scores, number), (alone, 0))]
+            anchors = [one.anchors(np.full(len(some), at), some).tolist() for one, at in ((scores, number), (alone, 0))]
             assert anchors[0] == anchors[1]
             begin += len(some)

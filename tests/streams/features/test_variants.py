@@ -178,6 +178,8 @@ def test_a_shopper_s_rows_of_one_product_are_one_row() -> None:
 def test_an_item_model_of_items_serves_their_products() -> None:
     slots = np.array([[1, 2], [0, 2], [0, 1]], np.int32)
     model = ItemModel.of(np.array([4, 4, 7]), slots, np.array([[0.9, 0.25], [0.5, 0.5], [0.25, 0.125]]))
-    given = model.sums(np.array([4]), np.ones((1, 1)))
-    assert model.at(given, np.array([4, 7])).tolist() == [[0.0, 0.5]], "the variant that gives most to others speaks"
+    given = model.sums(np.array([0, 1]), np.array([4]), np.ones((1, 1)))
+    assert model.at(given, np.array([0, 2]), np.array([4, 7])).tolist() == [[0.0, 0.5]], (
+        "the variant that gives most to others speaks"
+    )
     assert model.given(np.array([7]), 4).tolist() == pytest.approx([0.375]), "what both variants get is added up"

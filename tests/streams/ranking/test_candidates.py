@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streams.config import CandidatesConfig
-from streams.ranking.candidates import BITS, EXPLORED, SOURCES, Source, SourceRecall, source_names, union
+from streams.ranking.candidates import BITS, EXPLORED, SOURCES, Source, SourceRecall, source_names, unions
 
 slots = st.lists(st.integers(0, 40), unique=True, max_size=30).map(lambda found: np.array(found, dtype=np.int64))
 found_by_source = st.dictionaries(st.sampled_from(SOURCES), slots)
@@ -20,7 +20,7 @@ some_caps = st.builds(
 
 @given(found_by_source, some_caps, st.sets(st.integers(0, 40)))
 def test_union(found: dict[Source, np.ndarray], caps: CandidatesConfig, exclude: set[int]) -> None:
-    merged = union(found, caps, exclude)
+    [merged] = unions([found], caps, [np.array(sorted(exclude), np.int64)])
     capped = {source: ranked[: getattr(caps, source)].tolist() for source, ranked in found.items()}
     allowed = {slot for ranked in capped.values() for slot in ranked} - exclude
     assert len(merged) == len(set(merged.slots.tolist())) == min(caps.total, len(allowed))
@@ -29,10 +29,23 @@ def test_union(found: dict[Source, np.ndarray], caps: CandidatesConfig, exclude:
         assert mask == sum(BITS[source] for source, ranked in capped.items() if slot in ranked)
 
 
+def by_turns(found: dict[Source, np.ndarray], caps: CandidatesConfig) -> list[int]:
+    ranked = [slots[: getattr(caps, source)].tolist() for source, slots in found.items()]
+    turns = [slots[turn] for turn in range(max(map(len, ranked), default=0)) for slots in ranked if turn < len(slots)]
+    return list(dict.fromkeys(turns))[: caps.total]
+
+
+@given(st.lists(found_by_source, max_size=5), some_caps)
+def test_unions_of_a_batch_are_those_of_each_shelf_by_turns(
+    shelves: list[dict[Source, np.ndarray]], caps: CandidatesConfig
+) -> None:
+    assert [one.slots.tolist() for one in unions(shelves, caps)] == [by_turns(found, caps) for found in shelves]
+
+
 @given(found_by_source, some_caps)
 def test_every_source_is_represented(found: dict[Source, np.ndarray], caps: CandidatesConfig) -> None:
     asked = [source for source, ranked in found.items() if len(ranked) and getattr(caps, source)]
-    merged = union(found, caps)
+    [merged] = unions([found], caps)
     if caps.total >= len(asked):
         brought = int(np.bitwise_or.reduce(merged.sources, initial=0))
         assert all(brought & BITS[source] for source in asked)
@@ -44,11 +57,11 @@ def test_best_of_each_first() -> None:
         "lexical": np.array([4, 2]),
         "together": np.array([5]),
     }
-    assert union(found, CandidatesConfig()).slots.tolist() == [1, 4, 5, 2, 3]
+    assert unions([found], CandidatesConfig())[0].slots.tolist() == [1, 4, 5, 2, 3]
 
 
 def test_nothing_found() -> None:
-    merged = union({}, CandidatesConfig())
+    [merged] = unions([{}], CandidatesConfig())
     assert merged.slots.dtype == np.int64
     assert merged.sources.dtype == np.uint16
     assert len(merged) == 0

@@ -23,7 +23,7 @@ def test_items_then_queries_each_decayed_from_the_newest_event(catalogue: Catalo
     shopper = Shopper(
         touched=(Touched(50_000, "cart", "usb"), Touched(40_000, "click", "pad")), asked=(Asked(30_000, "tv"),)
     )
-    rows, weights, _ = vectors(Past.of(shopper, CONFIG), catalogue, queries)
+    [(rows, weights, _)] = vectors([Past.of(shopper, CONFIG)], catalogue, queries)
     assert rows.dtype == weights.dtype == np.float32
     assert weights.tolist() == pytest.approx([TOUCH_WEIGHTS["cart"], TOUCH_WEIGHTS["click"] / 2, QUERY_WEIGHT / 4])
     assert np.linalg.norm(rows, axis=1) == pytest.approx(np.ones(3), abs=1e-2)
@@ -34,14 +34,14 @@ def test_unknown_items_repetitions_and_the_query_itself_are_left_out(catalogue: 
     touched = tuple(Touched(9 - n, "read", item) for n, item in enumerate(("gone", "usb", "usb", "pad")))
     shopper = Shopper(touched=touched, asked=(Asked(9, "tv"), Asked(8, "usb cable")))
     past = Past.of(shopper, CONFIG, without="tv")
-    rows, weights, _ = vectors(past, catalogue, queries)
+    [(rows, weights, _)] = vectors([past], catalogue, queries)
     assert past.items == ("gone", "usb"), "not pad, as it is the fourth"
     assert len(rows) == 2, "usb and one query"
     assert weights.tolist() == pytest.approx(past.weights[1:])
 
 
 def test_no_past_is_no_rows(catalogue: Catalog, queries: Queries) -> None:
-    rows, weights, _ = vectors(Past.of(Shopper(), CONFIG), catalogue, queries)
+    [(rows, weights, _)] = vectors([Past.of(Shopper(), CONFIG)], catalogue, queries)
     assert rows.shape == (0, catalogue.encoder.dim) and weights.shape == (0,)
 
 

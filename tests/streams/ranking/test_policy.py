@@ -1,4 +1,5 @@
 from collections import Counter
+from dataclasses import replace
 from itertools import permutations
 from typing import Any
 
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from streams.config import PolicyConfig, PolicyStep
 from streams.events.shelf import shelf_id
 from streams.ranking.candidates import EXPLORED
-from streams.ranking.policy import STEPS, PolicyContext, Ranking, pipeline
+from streams.ranking.policy import STEPS, Facts, Rankings, pipeline
 from streams.ranking.policy.steps import BrandCap, Diversity, Exploration, Fatigue, Variants
 
 SLOTS = 60
@@ -22,40 +23,40 @@ VECTORS = np.random.default_rng(0).normal(size=(SLOTS, 8)).astype(np.float32)
 VECTORS /= np.linalg.norm(VECTORS, axis=1, keepdims=True)
 
 
-def context(**changes: Any) -> PolicyContext:
+def context(**changes: Any) -> Facts:
+    """The facts of one shelf."""
     facts: dict[str, Any] = {
-        "in_stock": np.ones(SLOTS, dtype=np.bool_).__getitem__,
-        "brands": np.full(SLOTS, -1, dtype=np.int32).__getitem__,
-        "groups": np.full(SLOTS, -1, dtype=np.int32).__getitem__,
+        "in_stock": np.ones(SLOTS, dtype=np.bool_),
+        "brands": np.full(SLOTS, -1, dtype=np.int32),
+        "groups": np.full(SLOTS, -1, dtype=np.int32),
         "vectors": VECTORS.__getitem__,
         "bought": np.zeros(0, np.int64),
         "overlooked": {},
         "seed": 1,
         "length": 5,
-    }
-    return PolicyContext(**facts | changes)
+    } | changes
+    several = {"bought": [facts.pop("bought")], "overlooked": [facts.pop("overlooked")], "seeds": [facts.pop("seed")]}
+    return Facts(**facts, **several)
 
 
-def ranking(n: int) -> Ranking:
-    return Ranking.of(np.arange(n), np.linspace(1, 0, n), np.ones(n, dtype=np.uint16))
+def of(slots: np.ndarray, scores: np.ndarray) -> Rankings:
+    return Rankings.of([len(slots)], slots, scores, np.ones(len(slots), np.uint16))
+
+
+def ranking(n: int) -> Rankings:
+    return of(np.arange(n), np.linspace(1, 0, n))
 
 
 @st.composite
-def cases(draw: st.DrawFn) -> tuple[Ranking, np.ndarray, np.ndarray, PolicyContext]:
+def cases(draw: st.DrawFn) -> tuple[Rankings, Facts]:
     slots = draw(st.lists(st.integers(0, SLOTS - 1), unique=True, max_size=SLOTS))
     scores = draw(st.lists(st.sampled_from([0.0, 0.1, 0.5, 0.9]) | st.floats(-1, 1), min_size=SLOTS, max_size=SLOTS))
-    stock = np.array(draw(st.lists(st.booleans(), min_size=SLOTS, max_size=SLOTS)))
-    brands = np.array(draw(st.lists(st.integers(-1, 4), min_size=SLOTS, max_size=SLOTS)), dtype=np.int32)
-    found = Ranking.of(
-        np.array(slots, dtype=np.int64), np.array(scores[: len(slots)]), np.ones(len(slots), dtype=np.uint16)
-    )
     return (
-        found,
-        stock,
-        brands,
+        of(np.array(slots, dtype=np.int64), np.array(scores[: len(slots)])),
         context(
-            in_stock=stock.__getitem__,
-            brands=brands.__getitem__,
+            in_stock=np.array(draw(st.lists(st.booleans(), min_size=SLOTS, max_size=SLOTS))),
+            brands=np.array(draw(st.lists(st.integers(-1, 4), min_size=SLOTS, max_size=SLOTS)), dtype=np.int32),
+            groups=np.array(draw(st.lists(st.integers(-1, 30), min_size=SLOTS, max_size=SLOTS)), dtype=np.int32),
             bought=np.array(sorted(draw(st.sets(st.integers(0, SLOTS - 1), max_size=20))), np.int64),
             overlooked=draw(st.dictionaries(st.integers(0, SLOTS - 1), st.floats(0, 10), max_size=20)),
             seed=draw(st.integers(0, 2**60)),
@@ -69,27 +70,29 @@ def cases(draw: st.DrawFn) -> tuple[Ranking, np.ndarray, np.ndarray, PolicyConte
     cases(), st.sampled_from(ORDERS), st.integers(1, 6), st.sampled_from([0.0, 0.15, 1.0]), st.sampled_from([0, 0.5, 1])
 )
 def test_any_order_of_steps_keeps_the_promises(
-    case: tuple[Ranking, np.ndarray, np.ndarray, PolicyContext],
+    case: tuple[Rankings, Facts],
     steps: tuple[PolicyStep, ...],
     cap: int,
     diversity: float,
     exploration: float,
 ) -> None:
-    found, stock, brands, facts = case
+    found, facts = case
+    facts = replace(facts, groups=np.full(SLOTS, -1, np.int32))
+    stock, brands, [overlooked] = facts.in_stock, facts.brands, facts.overlooked
     config = PolicyConfig(
         steps=steps, brand_cap=cap, diversity=diversity, exploration=exploration, exploration_position=2
     )
-    shelf = pipeline(config).apply([found], [facts])[0]
+    shelf = pipeline(config).apply(found, facts)
     shown = shelf.slots.tolist()
-    eligible = [slot for slot in found.slots.tolist() if stock[slot] and slot not in facts.bought]
+    eligible = [slot for slot in found.slots.tolist() if stock[slot] and slot not in facts.bought[0]]
     assert len(set(shown)) == len(shown) == min(facts.length, len(eligible))
     assert set(shown) <= set(eligible)
     score = dict(zip(found.slots.tolist(), found.scores.tolist(), strict=True))
     for slot, worth in zip(shown, shelf.scores.tolist(), strict=True):
-        assert worth == score[slot] or (worth < score[slot] and facts.overlooked[slot] > 0)
+        assert worth == score[slot] or (worth < score[slot] and overlooked[slot] > 0)
     assert ((shelf.propensities > 0) & (shelf.propensities <= 1)).all()
     assert np.count_nonzero(shelf.propensities < 1) <= 1
-    assert shelf.slots.tolist() == pipeline(config).apply([found], [facts])[0].slots.tolist()
+    assert shelf.slots.tolist() == pipeline(config).apply(found, facts).slots.tolist()
     per_brand = Counter(brands[slot] for slot in eligible if brands[slot] >= 0)
     room = sum(min(count, cap) for count in per_brand.values()) + sum(brands[slot] < 0 for slot in eligible)
     if room >= facts.length and steps.index("brand_cap") > max(steps.index("in_stock"), steps.index("already_bought")):
@@ -97,9 +100,9 @@ def test_any_order_of_steps_keeps_the_promises(
 
 
 def test_steps_can_be_left_out() -> None:
-    facts = context(in_stock=np.zeros(SLOTS, dtype=np.bool_).__getitem__)
-    assert len(pipeline(PolicyConfig(steps=())).apply([ranking(10)], [facts])[0]) == 5
-    assert len(pipeline(PolicyConfig(steps=("in_stock",))).apply([ranking(10)], [facts])[0]) == 0
+    facts = context(in_stock=np.zeros(SLOTS, dtype=np.bool_))
+    assert len(pipeline(PolicyConfig(steps=())).apply(ranking(10), facts).slots) == 5
+    assert len(pipeline(PolicyConfig(steps=("in_stock",))).apply(ranking(10), facts).slots) == 0
 
 
 def test_every_step_of_the_settings_is_there() -> None:
@@ -114,39 +117,52 @@ def test_refuses_orders_that_cannot_be_true(steps: tuple[PolicyStep, ...]) -> No
 
 def test_unusable_scores_are_left_out() -> None:
     scores = np.array([0.2, np.nan, np.inf, 0.3, -np.inf])
-    assert Ranking.of(np.arange(5), scores, np.zeros(5, dtype=np.uint16)).slots.tolist() == [3, 0]
+    assert of(np.arange(5), scores).slots.tolist() == [3, 0]
 
 
 def test_overflow_of_a_brand_goes_behind_in_its_order_and_fills_a_short_shelf() -> None:
     brands = np.array([1, 1, 1, -1, 1, -1, -1, 2], dtype=np.int32)
-    capped = BrandCap(2).apply(ranking(8), context(brands=brands.__getitem__))
+    capped = BrandCap(2).apply(ranking(8), context(brands=brands))
     assert capped.slots.tolist() == [0, 1, 3, 5, 6, 7, 2, 4]
-    assert capped.front == 6
+    assert capped.fronts.tolist() == [6]
     same = np.ones(SLOTS, dtype=np.int32)
     capping = pipeline(PolicyConfig(steps=("brand_cap",), brand_cap=2))
-    [shelf] = capping.apply([ranking(8)], [context(brands=same.__getitem__)])
+    shelf = capping.apply(ranking(8), context(brands=same))
     assert shelf.slots.tolist() == [0, 1, 2, 3, 4]
 
 
 def test_of_each_group_of_variants_the_highest_is_kept() -> None:
     groups = np.array([-1, 3, 3, -1, 2, 3, 2, -1], dtype=np.int32)
     found = ranking(8).reorder(np.array([6, 5, 0, 1, 2, 3, 4, 7]))
-    assert Variants().apply(found, context(groups=groups.__getitem__)).slots.tolist() == [6, 5, 0, 3, 7]
+    assert Variants().apply(found, context(groups=groups)).slots.tolist() == [6, 5, 0, 3, 7]
     assert Variants().apply(found, context()) is found
 
 
-def test_diversity_of_a_batch_is_that_of_each_shelf_alone() -> None:
-    chance = np.random.default_rng(1)
-    found = [
-        ranking(n).reorder(chance.permutation(n), front) for n, front in ((60, 60), (1, 1), (30, 3), (12, 0), (9, 9))
-    ]
-    facts = [context(length=length) for length in (20, 5, 5, 5, 12)]
-    together = Diversity(0.3).apply_all(found, facts)
-    alone = [Diversity(0.3).apply(*one) for one in zip(found, facts, strict=True)]
-    assert [one.slots.tolist() for one in together] == [one.slots.tolist() for one in alone]
+def joined(several: list[tuple[Rankings, Facts]]) -> tuple[Rankings, Facts]:
+    """One batch of several rankings, under the facts about items of the first."""
+    found, facts = [one for one, _ in several], [one for _, one in several]
+    names = ("rows", "slots", "scores", "reasons", "propensities", "fronts")
+    shelves = np.concatenate([one.shelves + number for number, one in enumerate(found)])
+    together = Rankings(shelves, *(np.concatenate([getattr(one, name) for one in found]) for name in names))
+    own = {name: [getattr(one, name)[0] for one in facts] for name in ("bought", "overlooked", "seeds")}
+    return together, replace(facts[0], **own)
 
 
-def textbook_mmr(found: Ranking, strength: float, length: int) -> list[int]:
+@settings(max_examples=100, deadline=None)
+@given(st.lists(cases(), min_size=1, max_size=4), st.sampled_from(ORDERS))
+def test_the_policy_of_a_batch_is_that_of_each_shelf_alone(
+    several: list[tuple[Rankings, Facts]], steps: tuple[PolicyStep, ...]
+) -> None:
+    policy = pipeline(PolicyConfig(steps=steps, brand_cap=3, diversity=0.3, exploration=0.5, exploration_position=2))
+    rankings, facts = joined(several)
+    together = policy.apply(rankings, facts)
+    for number, (one, own) in enumerate(several):
+        shared = replace(facts, bought=own.bought, overlooked=own.overlooked, seeds=own.seeds)
+        for a, b in zip(together.shelf(number), policy.apply(one, shared).shelf(0), strict=True):
+            assert a.tolist() == b.tolist()
+
+
+def textbook_mmr(found: Rankings, strength: float, length: int) -> list[int]:
     spread = found.scores.max() - found.scores.min()
     relevance = {
         slot: (score - found.scores.min()) / spread for slot, score in zip(found.slots, found.scores, strict=True)
@@ -166,7 +182,7 @@ def textbook_mmr(found: Ranking, strength: float, length: int) -> list[int]:
 @pytest.mark.parametrize("strength", [0.1, 0.5, 0.9])
 def test_diversity_is_textbook_mmr(strength: float) -> None:
     scores = np.random.default_rng(5).random(40)
-    found = Ranking.of(np.arange(40), scores, np.zeros(40, dtype=np.uint16))
+    found = of(np.arange(40), scores)
     diverse = Diversity(strength).apply(found, context(length=12))
     assert diverse.slots[:12].tolist() == textbook_mmr(found, strength, 12)
     assert sorted(diverse.slots.tolist()) == list(range(40))
@@ -177,20 +193,20 @@ def test_diversity_is_textbook_mmr(strength: float) -> None:
 def test_diversity_parts_twins_and_off_changes_nothing() -> None:
     twins = np.eye(8, dtype=np.float32)[[0, 0, 1, 2]]
     facts = context(vectors=twins.__getitem__, length=3)
-    found = Ranking.of(np.arange(4), np.array([1.0, 0.99, 0.9, 0.0]), np.zeros(4, dtype=np.uint16))
+    found = of(np.arange(4), np.array([1.0, 0.99, 0.9, 0.0]))
     assert Diversity(0.3).apply(found, facts).slots.tolist()[:2] == [0, 2]
     assert Diversity(0.0).apply(found, facts) is found
 
 
 def test_diversity_survives_equal_scores() -> None:
-    found = Ranking.of(np.arange(6), np.full(6, 0.5), np.zeros(6, dtype=np.uint16))
+    found = of(np.arange(6), np.full(6, 0.5))
     assert sorted(Diversity(1.0).apply(found, context()).slots.tolist()) == list(range(6))
 
 
 @pytest.mark.parametrize("scale", [1.0, 1e-6, 1e6])
 @pytest.mark.parametrize("shape", [np.linspace(1, 0, 60), np.geomspace(1, 1e-9, 60), -(np.arange(60.0) ** 3)])
 def test_what_was_overlooked_moves_back_by_half_a_shelf_each_time_on_any_scale(scale: float, shape: np.ndarray) -> None:
-    found = Ranking.of(np.arange(60), shape * scale, np.zeros(60, dtype=np.uint16))
+    found = of(np.arange(60), shape * scale)
     seen = {slot: 3.0 for slot in range(20) if slot != 7}
     moved = Fatigue(0.5).apply(found, context(overlooked=seen, length=20))
     fresh = [7, *range(20, 31)]
@@ -206,9 +222,9 @@ def test_fatigue_leaves_other_items_their_order_and_scores_and_stays_in_the_fron
     found = ranking(12)
     assert Fatigue(0.5).apply(found, context(overlooked={50: 2.0})) is found
     assert Fatigue(0.0).apply(found, context(overlooked={1: 2.0})) is found
-    behind = Ranking(found.slots, found.scores, found.reasons, found.propensities, 6)
+    behind = replace(found, fronts=np.array([6]))
     moved = Fatigue(9.0).apply(behind, context(overlooked={0: 2.0, 8: 2.0}))
-    assert moved.slots.tolist() == [1, 2, 3, 4, 5, 0, *range(6, 12)] and moved.front == 6
+    assert moved.slots.tolist() == [1, 2, 3, 4, 5, 0, *range(6, 12)] and moved.fronts.tolist() == [6]
     assert moved.scores[:5].tolist() == found.scores[1:6].tolist() and moved.scores[5] < found.scores[5]
 
 
@@ -259,7 +275,7 @@ def test_exploration_does_not_break_the_brand_cap() -> None:
     config = PolicyConfig(steps=("brand_cap", "exploration"), brand_cap=2, exploration=1, exploration_position=3)
     drawn = Counter[int]()
     for seed in seeds(200):
-        shelf = pipeline(config).apply([ranking(11)], [context(brands=brands.__getitem__, seed=seed)])[0]
+        shelf = pipeline(config).apply(ranking(11), context(brands=brands, seed=seed))
         assert np.count_nonzero(brands[shelf.slots] == 1) <= 2
         drawn[int(shelf.slots[3])] += 1
     assert set(drawn) == {9, 10}

@@ -84,7 +84,7 @@ def test_features_as_served_are_those_that_were_ranked_by(
     rows = features(record_decoder.decode(encoder.encode(made)).ranked or kept)
     assert rows is not None and len(shown) == LENGTH and len(kept.others) == OTHERS
     ids = [shop.item(slot).item_id for slot in by.candidates.slots.tolist()]
-    served = by.features[[ids.index(item) for item in (*shown, *kept.others)]]
+    served = by.batch.features[by.rows][[ids.index(item) for item in (*shown, *kept.others)]]
     np.testing.assert_array_equal(rows, served.astype("<f2").astype(np.float32))
     assert np.isnan(rows).any() and np.isfinite(rows[:, FEATURES.index("demand_week")]).all()
 

@@ -376,7 +376,7 @@ def test_of_a_large_order_the_rows_that_are_read_are_those_that_are_looked_up() 
     shopper = Shopper(own={f"i{n:03}": value for n in reversed(range(70))})
     items = ItemStatistics()
     items.places([f"i{n:03}" for n in (69, 3, 20)])  # some are known already, in another order
-    newest = [items.ids[place] for place in own_items(items, shopper).places[:PAIRED_OWN].tolist()]
+    newest = [items.ids[place] for place in own_items(items, [shopper])[0].places[:PAIRED_OWN].tolist()]
     assert newest == remembered_items(RankRequest("feed", "e", 1, "u", shopper))
 
 

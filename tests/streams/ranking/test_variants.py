@@ -283,7 +283,10 @@ def test_features_of_variants_are_the_same_live_as_offline(redis_db: str, catalo
             wanted = remembered_items(RankRequest("feed", "e", now, who, past), items)
             await worker.live.read(wanted, now)
             found = []
-            for behaviour, own in ((worker.behaviour, own_items(items, past)), (history.behaviour, history.own(who))):
+            for behaviour, own in (
+                (worker.behaviour, own_items(items, [past])[0]),
+                (history.behaviour, history.own(who)),
+            ):
                 places = behaviour.items.places(everything)
                 behaviour.items.prices[places] = 0.0
                 names = [behaviour.items.ids[place][0] for place in own.places.tolist()]

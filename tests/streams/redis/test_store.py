@@ -742,7 +742,7 @@ def test_own_items_are_cut_alike_however_events_are_batched_and_as_offline(redis
 
     items = ItemStatistics()
     items.places([f"{place:04}" for place in range(1_200)])
-    live, offline = own_items(items, told(redis_db, StateConfig(), work)), memory.get()
+    live, offline = own_items(items, [told(redis_db, StateConfig(), work)])[0], memory.get()
     assert 400 <= len(live.places) <= 500
     assert live.places.tolist() == offline.places.tolist()
     for name in ("times", "demand", "first_ms", "last_ms", "visits_ms"):

@@ -1,0 +1,160 @@
+"""Which rate of events does one worker sustain on one core, and how late are its shelves below that?
+
+``python -m benchmarks.sustained --json F``. *Sustained* is the highest rate of an open loop at which the queue's 99th
+percentile, from a record's timestamp to the worker taking it, stays below 100 ms for two minutes. The worker has a core
+of its own; Kafka, Redis and the generator of events share the others. ``--before`` names another checkout of the
+project: its worker takes its turn with the same servers. ``--workers`` says how much so many workers take from a
+backlog, on any core, and what the servers take for it.
+"""
+
+import os
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated
+
+import psutil
+import typer
+from rich.console import Console
+
+from benchmarks.end_to_end import Events, Run, busy, goods
+from benchmarks.report import Report
+from benchmarks.smoke import smoke
+from liveshelf.settings import StackConfig
+from liveshelf.stack.servers import stack
+from streams.telemetry.meter import Snapshot, quantiles
+
+QUEUE_MS = 100.0
+QUERIES = 2_000
+STEP = 1.12
+"""Rates that are tried differ by this factor."""
+
+LEAST = 5.0
+"""Less than so many events a second is nothing that is sustained."""
+
+RATES = (160.0,)
+"""At these, and at half of what is sustained, the latency is told."""
+
+console = Console(stderr=True)
+Shop = list[tuple[str, dict[str, str]]]
+
+
+class Trial:
+    """One kind of worker and of traffic: its maximum from a backlog, what it sustains, how late its shelves are."""
+
+    def __init__(self, report: Report, name: str, run: Run, events: Events) -> None:
+        self.report, self.name, self.run, self.events = report, name, run, events
+
+    def measure(self, process: psutil.Process, backlog: int, probe_s: float, seconds: float) -> None:
+        """Rows of the report."""
+        self.run.backlog([process], self.events, max(1, backlog // 6))
+        cost = self.run.backlog([process], self.events, backlog)
+        most = 1000 / cost.ms
+        self.report.row(part="maximum", **self._told("backlog", most), processor_ms_an_event=round(cost.cpu_ms, 3))
+        held = self.sustained(most, probe_s, seconds)
+        for what, rate in (*((f"{rate:g} a second", rate) for rate in RATES), ("half of what is sustained", held / 2)):
+            if rate < held:
+                self.late(what, rate, self.run.paced(self.events, rate, probe_s))
+
+    def sustained(self, most: float, probe_s: float, seconds: float) -> float:
+        """The highest rate that is sustained: sought by short loads, then held for the whole time."""
+        rate = 0.8 * most
+        while rate > LEAST and not self._holds(rate, probe_s):
+            rate /= STEP
+        while rate < 1.5 * most and self._holds(rate * STEP, probe_s):
+            rate *= STEP
+        while rate > LEAST and not self._holds(rate, seconds, "sustained"):
+            rate /= STEP**0.5
+        return rate
+
+    def _holds(self, rate: float, seconds: float, what: str = "") -> bool:
+        taken = self.run.paced(self.events, rate, seconds)
+        [queue] = quantiles(taken, "queue", (0.99,))
+        console.print(f"{self.name}: {rate:.0f} events/s for {seconds:g} s, p99 of the queue {queue:.0f} ms")
+        if what and queue < QUEUE_MS:
+            self.late(what, rate, taken)
+        return queue < QUEUE_MS
+
+    def late(self, what: str, rate: float, taken: Iterable[Snapshot]) -> None:
+        """A row of latencies."""
+        taken = list(taken)
+        p50, p99 = quantiles(taken, "end_to_end", (0.5, 0.99))
+        search = quantiles(taken, "end_to_end.search", (0.99,))[0]
+        queue = quantiles(taken, "queue", (0.99,))[0]
+        figures = {"p50_ms": p50, "p99_ms": p99, "search_p99_ms": search, "queue_p99_ms": queue}
+        self.report.row(part="latency", **self._told(what, rate), **{n: round(ms, 1) for n, ms in figures.items()})
+
+    def _told(self, what: str, rate: float) -> dict[str, str | float]:
+        return {"worker": self.name, "what": what, "events_per_s": round(rate, 1)}
+
+
+def several(report: Report, run: Run, shop: Shop, most: int, backlog: int) -> None:
+    """What one, two, … workers take from a backlog, and the processor time of all that takes part."""
+    servers = psutil.Process().children(recursive=True)
+    brokers = [one for one in servers if one.name() == "java"]
+    stores = [one for one in servers if "redis" in one.name()]
+    for count in range(1, most + 1):
+        with run.workers(shop, count) as processes:
+            events = Events(shop, 10 + count)
+            run.backlog(processes, events, max(1, backlog // 6))
+            before = busy(brokers), busy(stores)
+            cost = run.backlog(processes, events, backlog)
+            kafka, redis = busy(brokers) - before[0], busy(stores) - before[1]
+        report.row(
+            part="workers",
+            workers=count,
+            events_per_s=round(1000 / cost.ms, 1),
+            worker_ms_an_event=round(cost.cpu_ms, 3),
+            kafka_ms_an_event=round(kafka / backlog * 1000, 3),
+            redis_ms_an_event=round(redis / backlog * 1000, 3),
+        )
+
+
+def apart() -> int | None:
+    """Keep the first core for workers; everything else that is started from now on has the others. None where the
+    system cannot do that, or has but one core."""
+    if not hasattr(os, "sched_setaffinity"):
+        return None
+    first, *others = sorted(os.sched_getaffinity(0))
+    if not others:
+        return None
+    os.sched_setaffinity(0, others)
+    return first
+
+
+@smoke(items=40, backlog=60, probe_s=1.0, seconds=1.0, workers=1)
+def main(
+    json_path: Annotated[Path | None, typer.Option("--json", help="Write the figures here too.")] = None,
+    items: Annotated[int, typer.Option(help="Size of the catalogue.")] = 2_000,
+    backlog: Annotated[int, typer.Option(help="Events of a backlog.")] = 6_000,
+    probe_s: Annotated[float, typer.Option(help="Length of each load but that which counts, seconds.")] = 15.0,
+    seconds: Annotated[float, typer.Option(help="Length of the load that counts, seconds.")] = 120.0,
+    before: Annotated[Path | None, typer.Option(help="A checkout to measure first.")] = None,
+    workers: Annotated[int, typer.Option(help="At most so many workers take from a backlog.")] = 3,
+) -> None:
+    """Measure; about ten minutes a checkout."""
+    shop = goods(items)
+    report = Report("sustained", items=items, backlog=backlog, seconds=seconds, queue_p99_ms=QUEUE_MS)
+    everywhere = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else None
+    core = apart()
+    report.facts["worker_has_a_core"] = core is not None
+    with tempfile.TemporaryDirectory() as folder, stack(StackConfig(folder=Path(folder)), say=console.print) as servers:
+        where = servers.bootstrap_servers, servers.redis_url
+        kinds: list[tuple[str, Path | None, int | None]] = [("distinct queries", None, None)]
+        kinds.append((f"{QUERIES:,} queries by Zipf", None, QUERIES))
+        if before is not None:
+            kinds.insert(0, ("before", before, None))
+        for number, (name, code, queries) in enumerate(kinds):
+            run = Run(where, f"sustained{number}", 1 + number, "late_interaction", code, core)
+            with run.worker(shop) as process:
+                Trial(report, name, run, Events(shop, 1, queries)).measure(process, backlog, probe_s, seconds)
+        if everywhere is not None:
+            for one in (psutil.Process(), *psutil.Process().children(recursive=True)):
+                for thread in one.threads():
+                    os.sched_setaffinity(thread.id, everywhere)
+        several(report, Run(where, "several", 9, "late_interaction"), shop, workers, backlog)
+    report.write(json_path)
+
+
+if __name__ == "__main__":
+    typer.run(main)
