@@ -16,6 +16,7 @@ import os
 import shutil
 import signal
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -289,7 +290,11 @@ class Snapshots:
             folder = self.folder / f"writing-{generation}"
             folder.mkdir()
             prepare(folder)
-            pid = os.fork()
+            with warnings.catch_warnings():
+                # From Python 3.12 on a fork beside threads warns: the child may meet a lock that one of them held. This
+                # one only reads memory and writes files, with no logging.
+                warnings.simplefilter("ignore", DeprecationWarning)
+                pid = os.fork()
             if not pid:
                 self._write_in_child(lock, folder, meta, save)
         finally:

@@ -21,8 +21,9 @@ from streams.kafka import topics
 from streams.kafka.connection import aiokafka_client
 from streams.kafka.consumer import Consumer
 from streams.kafka.topics import Topics
-from streams.telemetry.meter import Meter
-from tests.shop import until
+from streams.telemetry.meter import Meter, total
+from tests.integration.test_worker import item
+from tests.shop import Shop, until
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 
@@ -156,6 +157,24 @@ def test_a_damaged_snapshot_is_ignored_and_the_next_one_replaces_it(
     host.send([Item(item_id="i7", title="green mug")])
     host.follow(host.written(2))
     assert len(host.follow()) == 7 and host.read == 0
+
+
+def test_a_killed_worker_is_ready_from_the_snapshot(
+    kafka: KafkaConfig, redis_db: str, topics_config: TopicsConfig, tmp_path: Path
+) -> None:
+    with Shop(kafka, redis_db, topics_config, tmp_path).open() as shop:
+        shop.env |= {"LIVESHELF_CATALOGUE__SMALLEST": "10", "LIVESHELF_CATALOGUE__SNAPSHOT_EVERY_S": "1"}
+        shop.put_items({f"i{number}": item(f"i{number}", f"red kettle {number}") for number in range(10)})
+        shop.start()
+        shop.ready(10)
+        until(lambda: list((tmp_path / "catalogue").glob("*/0*/meta")), shop.log().read_text)
+        shop.kill()
+        shop.put_items({"i3": None, "i11": item("i11", "blue kettle")})
+        shop.start()
+        seen = shop.seen(lambda snapshot: total([snapshot], "items.deleted") == 1)
+        seen += shop.seen(lambda snapshot: snapshot.gauges["items"] == 10)
+        assert total(seen, "items.changed") < 10, "it read what came since, not all items"
+        shop.stop()
 
 
 def test_without_a_folder_to_write_to_the_topic_is_read(host: Host, caplog: pytest.LogCaptureFixture) -> None:
