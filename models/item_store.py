@@ -215,7 +215,7 @@ class ItemStore:
             if self._uses(slot):
                 block, place = self._place(slot)
                 for stored in (block.tokens, block.scales, block.pooled, block.ids, block.trigrams):
-                    stored[place] = 0
+                    stored.numpy()[place] = 0  # also where the block was made in inference mode
                 self._used[slot] = False
                 self._count -= 1
 

@@ -51,7 +51,8 @@ class Checkpoints:
         self._mapped: Snapshot | None = None
         self._offsets: dict[int, int] = {}
         self._latest_ms: dict[int, int] = {}
-        self._generation, self._changed, self._looked = 0, 0, float("-inf")
+        self._generation = self._changed = 0
+        self._next_look_s = self._next_write_s = float("-inf")
 
     async def resume(self, consumer: Consumer, ends: Mapping[Any, int]) -> dict[int, int]:
         """Fill the empty catalogue from the newest snapshot that can be used; returns the next offsets to read, by
@@ -96,10 +97,10 @@ class Checkpoints:
         now_s
             Seconds of any clock that does not go back.
         """
-        if self._own is None or now_s - self._looked < LOOK_EVERY_S:
+        if self._own is None or now_s < self._next_look_s:
             return
-        self._looked = now_s
-        if self.snapshots.written() and self._due():
+        self._next_look_s = now_s + LOOK_EVERY_S
+        if self.snapshots.written() and now_s >= self._next_write_s and self._due():
             meta = Meta(
                 LAYOUT,
                 self.snapshots.encoder,
@@ -110,9 +111,11 @@ class Checkpoints:
                 self._latest_ms,
             )
             try:
-                self.snapshots.write(meta, lambda to: self.catalogue.lexical.copy_files(to / WORDS), self._save)
+                if self.snapshots.write(meta, lambda to: self.catalogue.lexical.copy_files(to / WORDS), self._save):
+                    self._next_write_s = now_s + self.config.snapshot_every_s  # also if it fails
             except OSError as error:
                 log.error("the catalogue's snapshot could not be written: %s", error)
+                self._next_write_s = now_s + self.config.snapshot_every_s
 
     def close(self) -> None:
         """End what is being written, and remove this process's own files."""
