@@ -89,33 +89,29 @@ class Checkpoints:
             self._latest_ms[number] = max(self._latest_ms.get(number, -1), *(one.timestamp for one in messages))
             self._changed += len(messages)
 
-    def write_if_due(self, now_s: float) -> None:
-        """Begin to write a snapshot of the committed catalogue if it is time, in a process beside this one.
-
-        Parameters
-        ----------
-        now_s
-            Seconds of any clock that does not go back.
-        """
+    def due(self, now_s: float) -> bool:
+        """Whether it is time to write a snapshot; ``now_s`` are seconds of any clock that does not go back."""
         if self._own is None or now_s < self._next_look_s:
-            return
+            return False
         self._next_look_s = now_s + LOOK_EVERY_S
-        if self.snapshots.written() and now_s >= self._next_write_s and self._due():
-            meta = Meta(
-                LAYOUT,
-                self.snapshots.encoder,
-                self.snapshots.topic,
-                len(self.catalogue),
-                int(self.snapshots.clock() * 1000),
-                self._offsets,
-                self._latest_ms,
-            )
-            try:
-                if self.snapshots.write(meta, lambda to: self.catalogue.lexical.copy_files(to / WORDS), self._save):
-                    self._next_write_s = now_s + self.config.snapshot_every_s  # also if it fails
-            except OSError as error:
-                log.error("the catalogue's snapshot could not be written: %s", error)
-                self._next_write_s = now_s + self.config.snapshot_every_s
+        return self.snapshots.written() and now_s >= self._next_write_s and self._worth_it()
+
+    def write(self, now_s: float) -> None:
+        """Begin to write a snapshot, in a process beside this one. The catalogue must have been committed."""
+        meta = Meta(
+            LAYOUT,
+            self.snapshots.encoder,
+            self.snapshots.topic,
+            len(self.catalogue),
+            int(self.snapshots.clock() * 1000),
+            self._offsets,
+            self._latest_ms,
+        )
+        self._next_write_s = now_s + self.config.snapshot_every_s  # also if it fails
+        try:
+            self.snapshots.write(meta, lambda to: self.catalogue.lexical.copy_files(to / WORDS), self._save)
+        except OSError as error:
+            log.error("the catalogue's snapshot could not be written: %s", error)
 
     def close(self) -> None:
         """End what is being written, and remove this process's own files."""
@@ -127,7 +123,7 @@ class Checkpoints:
             self._own[1].close()
             self._own = None
 
-    def _due(self) -> bool:
+    def _worth_it(self) -> bool:
         if len(self.catalogue) < self.config.smallest:
             return False
         newest = self.snapshots.age_s()
