@@ -307,7 +307,10 @@ class Snapshots:
         if self._child is None:
             return True
         pid, began, folder = self._child
-        ended, status = os.waitpid(pid, os.WNOHANG)
+        try:
+            ended, status = os.waitpid(pid, os.WNOHANG)
+        except ChildProcessError:  # it has ended; who ignores SIGCHLD is not told how
+            ended, status = pid, 0
         if not ended:
             return False
         self._child = None
@@ -322,7 +325,7 @@ class Snapshots:
     def stop(self) -> None:
         """End a child that is still writing; what it wrote is removed by the next writer."""
         if self._child is not None:
-            with contextlib.suppress(ProcessLookupError):
+            with contextlib.suppress(ProcessLookupError, ChildProcessError):
                 os.kill(self._child[0], signal.SIGKILL)
                 os.waitpid(self._child[0], 0)
             self._child = None
