@@ -14,6 +14,7 @@ from threading import Lock
 
 import numpy as np
 import tantivy
+from cachetools import LRUCache
 from numpy.typing import NDArray
 
 Slots = NDArray[np.int64]
@@ -27,13 +28,16 @@ DESCRIPTIONS = frozenset(("meta.json", ".managed.json"))
 
 COPIES_TRIED = 5
 
+ANSWERS_KEPT = 5_000
+"""So many answers are remembered while the index does not change: a shopper's newest query comes with each event."""
+
 
 class LexicalIndex:
     """BM25 over word pieces; any of them may match.
 
     Changes are visible after ``commit``. A query is searched by its rarest pieces: at most sixteen, and at most 80,000
-    occurrences of them among all items, so its cost does not grow with the catalogue. Any thread may call: a
-    search waits for none of the others, a change waits for a commit.
+    occurrences of them among all items, so its cost does not grow with the catalogue. One thread searches;
+    any thread may change and commit, and no search waits for that.
 
     Parameters
     ----------
@@ -68,6 +72,7 @@ class LexicalIndex:
         self._searcher = self._index.searcher()
         self._changed = False
         self._lock = Lock()
+        self._answers: LRUCache[tuple[tuple[str, ...], int], Slots] = LRUCache(ANSWERS_KEPT)
 
     def put(self, slot: int, pieces: Sequence[str]) -> None:
         """Add an item, in place of what its slot held. Visible after ``commit``."""
@@ -95,6 +100,7 @@ class LexicalIndex:
                 self._writer.commit()
                 self._index.reload()
                 self._searcher = self._index.searcher()
+                self._answers = LRUCache(ANSWERS_KEPT)
                 self._changed = False
 
     def copy_files(self, to: Path) -> None:
@@ -133,8 +139,19 @@ class LexicalIndex:
         Returns
         -------
         numpy.ndarray
-            At most ``k`` distinct slots, int64.
+            At most ``k`` distinct slots, int64, which is not to be changed.
         """
+        asked = tuple(pieces), k
+        if among is not None:
+            return self._search(pieces, k, among)
+        answers = self._answers  # those of before a commit that ends meanwhile
+        found = answers.get(asked)
+        if found is None:
+            found = answers[asked] = self._search(pieces, k, None)
+            found.flags.writeable = False
+        return found
+
+    def _search(self, pieces: Sequence[str], k: int, among: Sequence[int] | None) -> Slots:
         wanted = self._rarest(set(map(_encodable, pieces)))
         if not wanted or k < 1:
             return np.empty(0, dtype=np.int64)

@@ -6,9 +6,11 @@ come from, or of what the neighbours are for.
 """
 
 from collections.abc import Sequence
+from hashlib import blake2b
 from pathlib import Path
 
 import numpy as np
+from cachetools import LRUCache
 from numpy.typing import NDArray
 from usearch.index import Index
 
@@ -17,6 +19,9 @@ Mask = NDArray[np.bool_]
 
 Near = tuple[Slots, NDArray[np.float32]]
 """The slots that a search found, and their distances."""
+
+ANSWERS_KEPT = 5_000
+"""So many answers are remembered while the index does not change: shoppers' newest items, and queries, come again."""
 
 
 class VectorIndex:
@@ -51,6 +56,7 @@ class VectorIndex:
         self._file: Path | None = None
         self._held: Mask = np.zeros(0, np.bool_)
         self._left = 0
+        self._answers: LRUCache[tuple[bytes, int], Slots] = LRUCache(ANSWERS_KEPT)
 
     def put(self, slot: int, vector: NDArray[np.floating]) -> None:
         """Add one vector, in place of what the slot held."""
@@ -82,11 +88,13 @@ class VectorIndex:
             self.drop(slot)
         directed = _directed(vectors)
         rows = [row for row in last.values() if directed[row]]
+        self._forget_answers()
         if rows:
             self._index.add(keys[rows], vectors[rows], threads=self._threads)
 
     def drop(self, slot: int) -> None:
         """Remove a slot; a slot that is not there is no error."""
+        self._forget_answers()
         if slot in self._index:
             self._index.remove(slot)
         elif slot < len(self._held) and self._held[slot]:
@@ -106,12 +114,25 @@ class VectorIndex:
         Returns
         -------
         list
-            For each query an int64 array of at most ``k`` distinct slots.
+            For each query an int64 array of at most ``k`` distinct slots, which is not to be changed.
         """
         vectors = np.asarray(queries, dtype=np.float32)
-        nothing = np.empty(0, dtype=np.int64)
-        if not len(self) or not len(vectors) or k < 1:
-            return [nothing] * len(vectors)
+        asked = [(blake2b(vector.tobytes(), digest_size=16).digest(), k) for vector in vectors]
+        new = {one: row for row, one in enumerate(asked) if one not in self._answers}
+        found = {one: self._answers[one] for one in asked if one not in new}
+        rows = list(new.values())
+        for one, slots in zip(new, self._search(vectors[rows], k) if rows else (), strict=True):
+            slots.flags.writeable = False
+            found[one] = self._answers[one] = slots
+        return [found[one] for one in asked]
+
+    def _forget_answers(self) -> None:
+        if self._answers:
+            self._answers = LRUCache(ANSWERS_KEPT)
+
+    def _search(self, vectors: NDArray[np.float32], k: int) -> list[Slots]:
+        if not len(self) or k < 1:
+            return [np.empty(0, dtype=np.int64) for _ in vectors]
         directed = _directed(vectors)
         if not directed.all():
             vectors = np.where(directed[:, None], vectors, np.float32(1))
@@ -119,7 +140,7 @@ class VectorIndex:
         if self._left:
             shared = self._near_shared(vectors, k)
             near = [_best(one, other, k) for one, other in zip(near, shared, strict=True)] if near else shared
-        return [slots if known else nothing for (slots, _), known in zip(near, directed, strict=True)]
+        return [slots if known else slots[:0] for (slots, _), known in zip(near, directed, strict=True)]
 
     def _near(self, index: Index, vectors: NDArray[np.float32], k: int) -> list[Near]:
         index.expansion_search = expansion(len(index))
@@ -174,6 +195,7 @@ class VectorIndex:
         shared = _opened(path, view=True)
         if shared.ndim != self._index.ndim:
             raise ValueError(f"vectors of {shared.ndim} values, not {self._index.ndim}")
+        self._forget_answers()
         self._shared, self._file, self._held, self._left = shared, path, held, int(held.sum())
 
     @property
