@@ -168,10 +168,8 @@ class Traffic:
 class Served:
     """A catalogue, and what ranks its items."""
 
-    def __init__(self, encoder: Encoder, folder: Path) -> None:
+    def __init__(self, encoder: Encoder) -> None:
         self.catalogue, self.topic_index = Catalog(encoder), TopicIndex(encoder.version)
-        self.folder = folder
-        folder.mkdir()
         self.config = StreamsConfig()
         self.trending = Trending(self.config.state.trend_bucket_s, self.config.state.trend_buckets)
         scorer = LateInteractionScorer(self.catalogue.item_store, encoder_version=encoder.version)
@@ -199,38 +197,48 @@ def further(root: Path, item_tokens: int, batches: int, pipe: Connection) -> Non
     encoder, process = Encoder(max_item_tokens=item_tokens), psutil.Process()
     encoder.warm_up(BATCH)
     gc.collect()
-    before = process.memory_full_info()
-    begin = time.perf_counter()
+    before, own_before = process.memory_full_info(), anonymous_bytes()
+    begin, worked = time.perf_counter(), time.process_time()
     snapshots = Snapshots(root, encoder.version, TOPIC)
     own, lock = snapshots.own_folder()
     snapshot = snapshots.newest()
     assert snapshot is not None
-    served = Served(encoder, own / "words")
+    served = Served(encoder)
+    (own / "words").mkdir()
     link_files(snapshot.folder / "words", own / "words")
     served.catalogue.restore(snapshot, LexicalIndex(own / "words"))
     served.topic_index.restore(snapshot)
-    start_s = time.perf_counter() - begin
+    start_s, start_cpu_s = time.perf_counter() - begin, time.process_time() - worked
     cost = ms_per_event(served.rounds(Traffic(served.catalogue, seed=1), batches))
     gc.collect()
-    pipe.send({"start_s": start_s, "ms_per_event": cost})
+    pipe.send({"start_s": start_s, "start_cpu_s": start_cpu_s, "ms_per_event": cost})
     pipe.recv()  # until all others are as far
     now = process.memory_full_info()
-    kb = {f"{name}_kb_per_item": getattr(now, name) - getattr(before, name) for name in ("rss", "pss", "uss")}
+    kb = {f"{name}_kb_per_item": getattr(now, name) - getattr(before, name) for name in ("rss", "pss")}
+    kb["own_kb_per_item"] = anonymous_bytes() - own_before
     pipe.send({name: value / len(served.catalogue) / 1_000 for name, value in kb.items()})
     pipe.recv()
     lock.close()
 
 
-class Bench(Served):
-    """One catalogue that grows from size to size."""
+def anonymous_bytes() -> int:
+    """Memory of this process that is no file's page: its own, and what it changed of mapped files. Linux only."""
+    lines = Path("/proc/self/smaps_rollup").read_text().splitlines()
+    return next(int(line.split()[1]) * 1_024 for line in lines if line.startswith("Anonymous:"))
 
-    def __init__(self, goods: Goods, root: Path, progress: Progress) -> None:
-        self.goods, self.root, self.progress = goods, root, progress
+
+class Bench(Served):
+    """One catalogue that grows from size to size; with a folder, snapshots of it can be written there."""
+
+    def __init__(self, goods: Goods, progress: Progress, root: Path | None = None) -> None:
+        self.goods, self.progress, self.root = goods, progress, root
         self.process = psutil.Process()
         gc.collect()
         self.empty_rss = self.process.memory_info().rss
-        super().__init__(goods.encoder, root / "own")
-        self.catalogue.lexical = LexicalIndex(self.folder)
+        super().__init__(goods.encoder)
+        if root is not None:
+            (root / "own").mkdir()
+            self.catalogue.lexical = LexicalIndex(root / "own")
         self.build_s = 0.0
 
     def needed(self, size: int) -> int:
@@ -280,6 +288,7 @@ class Bench(Served):
 
     def write(self) -> dict[str, float]:
         """Write a snapshot in a process beside this one; seconds that took, and its bytes an item on the disk."""
+        assert self.root is not None
         snapshots = Snapshots(self.root, self.goods.encoder.version, TOPIC)
         meta = Meta(LAYOUT, snapshots.encoder, TOPIC, len(self.catalogue), int(time.time() * 1_000), {}, {})
         begin = time.perf_counter()
@@ -355,7 +364,7 @@ def main(
     report = Report("catalogue", real_items=reals, item_tokens=item_tokens, batch=BATCH, searches=SEARCHES)
     with Progress(transient=True) as progress, tempfile.TemporaryDirectory() as folder:
         waiting = progress.add_task("encoding real items", total=None)
-        bench = Bench(Goods(icecat(data_folder(), reals), Encoder(max_item_tokens=item_tokens)), Path(folder), progress)
+        bench = Bench(Goods(icecat(data_folder(), reals), Encoder(max_item_tokens=item_tokens)), progress, Path(folder))
         progress.remove_task(waiting)
         for size in sorted({largest, *(size for size in SIZES if size <= largest)}):
             needed, free = bench.needed(size), psutil.virtual_memory().available
