@@ -215,7 +215,7 @@ class ItemStore:
             if self._uses(slot):
                 block, place = self._place(slot)
                 for stored in (block.tokens, block.scales, block.pooled, block.ids, block.trigrams):
-                    stored[place] = 0
+                    stored.numpy()[place] = 0  # also where the block was made in inference mode
                 self._used[slot] = False
                 self._count -= 1
 
@@ -281,10 +281,10 @@ class ItemStore:
         """
         wanted = self._layout(len(used))
         found = {part: (arrays[part].shape, arrays[part].dtype) for part in PARTS}
-        if self._blocks or found != wanted:
-            raise ValueError(f"arrays of {found} do not fit an empty store of {wanted}")
+        if len(self) or found != wanted:
+            raise ValueError(f"arrays of {found} do not fit a store of {len(self)} items and {wanted}")
         with self._lock:
-            self._blocks.append(_Block(0, arrays))
+            self._blocks = [_Block(0, arrays)]  # what was asked for before may have made one
             self._used, self._count = used, int(used.sum())
 
     def _layout(self, slots: int) -> dict[Part, tuple[tuple[int, ...], np.dtype[Any]]]:

@@ -102,8 +102,8 @@ class Catalog:
     live, in_stock, brand, group, price
         By slot: whether it holds an item, and of that whether it can be sold, the numbers of its brand and of the group
         of variants that it is one of (-1: none), and its price (NaN: none). They may be longer than there are slots.
-    groups
-        The group of each held item that has one; ``grouped`` is their number.
+    grouped
+        How many items are of a group.
     texts
         By slot, a hash of the text that was encoded.
     changes, since
@@ -124,7 +124,6 @@ class Catalog:
         self.since = self.texts = np.zeros(0, dtype=np.int64)
         self.changes = self.foreign = self.grouped = 0
         self.brands, self._groups = Names(), Names()
-        self.groups = Groups(self)
         self._regrouped: dict[str, None] = {}
         self._slots, self._origins, self._items = Names(), Origins(), Texts()
         self._recent: dict[int, None] = {}
@@ -136,6 +135,11 @@ class Catalog:
 
     def __contains__(self, item_id: str) -> bool:
         return item_id in self._slots
+
+    @property
+    def groups(self) -> Groups:
+        """The group of each held item that has one."""
+        return Groups(self)
 
     def slot(self, item_id: str) -> int | None:
         """An item's slot; None if the item is not held."""

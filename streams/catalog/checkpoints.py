@@ -51,7 +51,8 @@ class Checkpoints:
         self._mapped: Snapshot | None = None
         self._offsets: dict[int, int] = {}
         self._latest_ms: dict[int, int] = {}
-        self._generation, self._changed, self._looked = 0, 0, float("-inf")
+        self._generation = self._changed = 0
+        self._next_look_s = self._next_write_s = float("-inf")
 
     async def resume(self, consumer: Consumer, ends: Mapping[Any, int]) -> dict[int, int]:
         """Fill the empty catalogue from the newest snapshot that can be used; returns the next offsets to read, by
@@ -68,7 +69,7 @@ class Checkpoints:
             if snapshot is not None:
                 problem = await _gone(snapshot.meta, consumer, ends) or await asyncio.to_thread(self._restore, snapshot)
                 if problem:
-                    log.warning("the catalogue's snapshot %s is ignored: %s", snapshot.folder, problem)
+                    self.snapshots.refuse(snapshot.folder, problem)
                 else:
                     log.info("%d items of the catalogue are mapped from %s", len(self.catalogue), snapshot.folder)
                     self._offsets, self._latest_ms = dict(snapshot.meta.offsets), dict(snapshot.meta.latest_ms)
@@ -88,41 +89,41 @@ class Checkpoints:
             self._latest_ms[number] = max(self._latest_ms.get(number, -1), *(one.timestamp for one in messages))
             self._changed += len(messages)
 
-    def write_if_due(self, now_s: float) -> None:
-        """Begin to write a snapshot of the committed catalogue if it is time, in a process beside this one.
+    def due(self, now_s: float) -> bool:
+        """Whether it is time to write a snapshot; ``now_s`` are seconds of any clock that does not go back."""
+        if self._own is None or now_s < self._next_look_s:
+            return False
+        self._next_look_s = now_s + LOOK_EVERY_S
+        return self.snapshots.written() and now_s >= self._next_write_s and self._worth_it()
 
-        Parameters
-        ----------
-        now_s
-            Seconds of any clock that does not go back.
-        """
-        if self._own is None or now_s - self._looked < LOOK_EVERY_S:
-            return
-        self._looked = now_s
-        if self.snapshots.written() and self._due():
-            meta = Meta(
-                LAYOUT,
-                self.snapshots.encoder,
-                self.snapshots.topic,
-                len(self.catalogue),
-                int(self.snapshots.clock() * 1000),
-                self._offsets,
-                self._latest_ms,
-            )
-            try:
-                self.snapshots.write(meta, lambda to: self.catalogue.lexical.copy_files(to / WORDS), self._save)
-            except OSError as error:
-                log.error("the catalogue's snapshot could not be written: %s", error)
+    def write(self, now_s: float) -> None:
+        """Begin to write a snapshot, in a process beside this one. The catalogue must have been committed."""
+        meta = Meta(
+            LAYOUT,
+            self.snapshots.encoder,
+            self.snapshots.topic,
+            len(self.catalogue),
+            int(self.snapshots.clock() * 1000),
+            self._offsets,
+            self._latest_ms,
+        )
+        self._next_write_s = now_s + self.config.snapshot_every_s  # also if it fails
+        try:
+            self.snapshots.write(meta, lambda to: self.catalogue.lexical.copy_files(to / WORDS), self._save)
+        except OSError as error:
+            log.error("the catalogue's snapshot could not be written: %s", error)
 
     def close(self) -> None:
         """End what is being written, and remove this process's own files."""
         self.snapshots.stop()
+        if self._mapped is not None:
+            self._mapped.close()
         if self._own is not None:
             shutil.rmtree(self._own[0], ignore_errors=True)
             self._own[1].close()
             self._own = None
 
-    def _due(self) -> bool:
+    def _worth_it(self) -> bool:
         if len(self.catalogue) < self.config.smallest:
             return False
         newest = self.snapshots.age_s()

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from itertools import accumulate
 from pathlib import Path
+from threading import Lock
 
 import numpy as np
 import tantivy
@@ -35,8 +36,8 @@ class LexicalIndex:
     """BM25 over word pieces; any of them may match.
 
     Changes are visible after ``commit``. A query is searched by its rarest pieces: at most sixteen, and at most 80,000
-    occurrences of them among all items, so its cost does not grow with the catalogue. Calls must come from one thread
-    at a time, but others may search while one commits.
+    occurrences of them among all items, so its cost does not grow with the catalogue. One thread searches;
+    any thread may change and commit, and no search waits for that.
 
     Parameters
     ----------
@@ -70,30 +71,37 @@ class LexicalIndex:
         self._writer = self._index.writer(_HEAP_BYTES, 1)
         self._searcher = self._index.searcher()
         self._changed = False
+        self._lock = Lock()
         self._answers: LRUCache[tuple[tuple[str, ...], int], Slots] = LRUCache(ANSWERS_KEPT)
 
     def put(self, slot: int, pieces: Sequence[str]) -> None:
         """Add an item, in place of what its slot held. Visible after ``commit``."""
-        self.drop(slot)
         document = tantivy.Document()
         document.add_integer("slot", slot)
         for piece in map(_encodable, pieces):
             document.add_text("pieces", piece)
-        self._writer.add_document(document)
+        with self._lock:
+            self._drop(slot)
+            self._writer.add_document(document)
 
     def drop(self, slot: int) -> None:
         """Remove a slot; a slot that is not there is no error. Visible after ``commit``."""
+        with self._lock:
+            self._drop(slot)
+
+    def _drop(self, slot: int) -> None:
         self._writer.delete_documents_by_term("slot", slot)
         self._changed = True
 
     def commit(self) -> None:
         """Make all changes visible. Takes milliseconds, so call it once per batch. Free if nothing changed."""
-        if self._changed:
-            self._writer.commit()
-            self._index.reload()
-            self._searcher = self._index.searcher()
-            self._answers = LRUCache(ANSWERS_KEPT)
-            self._changed = False
+        with self._lock:
+            if self._changed:
+                self._writer.commit()
+                self._index.reload()
+                self._searcher = self._index.searcher()
+                self._answers = LRUCache(ANSWERS_KEPT)
+                self._changed = False
 
     def copy_files(self, to: Path) -> None:
         """Let a new folder hold the files as of the last ``commit``: links, as no file of a segment ever changes.

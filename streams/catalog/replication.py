@@ -128,8 +128,9 @@ class Follower:
                     self._next[partition.partition] = messages[-1].offset + 1
                 if self.checkpoints is not None:
                     self.checkpoints.passed(fetched)
-                    if self.ready.is_set():
-                        self.checkpoints.write_if_due(time.monotonic())
+                    if self.ready.is_set() and self.checkpoints.due(time.monotonic()):
+                        await self._commit()
+                        self.checkpoints.write(time.monotonic())
                 if self.background:
                     await yield_cpu(time.perf_counter() - began)
         finally:

@@ -16,6 +16,7 @@ import os
 import shutil
 import signal
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -151,6 +152,10 @@ class Snapshot:
         """A value of a type."""
         return msgspec.convert(self.meta.values[name], kind)
 
+    def close(self) -> None:
+        """Let others remove it; what is mapped stays so."""
+        self._held.close()
+
     def _check(self) -> None:
         for name, stored in self.meta.arrays.items():
             row_bytes = np.dtype(stored.dtype).itemsize * int(np.prod(stored.row, dtype=np.int64))
@@ -212,18 +217,25 @@ class Snapshots:
         digest = hashlib.blake2b("\0".join((encoder, topic)).encode(), digest_size=8).hexdigest()
         self.folder = folder / digest
         self._child: tuple[int, float, Path] | None = None
+        self._refused = set[str]()
 
     def newest(self) -> Snapshot | None:
-        """The newest snapshot that can be used; each newer one that cannot is logged, and removed if it is damaged."""
+        """The newest snapshot that can be used; each newer one that cannot is logged."""
         for folder in self._generations():
             try:
                 snapshot = Snapshot(folder)
                 self._fit(snapshot.meta)
             except SnapshotError as error:
-                log.warning("the catalogue's snapshot %s is ignored: %s", folder, error)
+                self.refuse(folder, str(error))
             else:
+                self._remove_old()
                 return snapshot
         return None
+
+    def refuse(self, folder: Path, why: str) -> None:
+        """Log that a snapshot is ignored; from now on it counts as none."""
+        log.warning("the catalogue's snapshot %s is ignored: %s", folder, why)
+        self._refused.add(folder.name)
 
     def own_folder(self) -> tuple[Path, Lock]:
         """A new folder of this process for files that change, and the lock that keeps it.
@@ -250,9 +262,11 @@ class Snapshots:
             # another process took it for one that is left
 
     def age_s(self) -> tuple[int, float] | None:
-        """The newest snapshot's generation, and seconds since it was written; None if there is none."""
-        for folder in self._generations():
+        """The newest snapshot's generation and age in seconds; None if there is none that can be used."""
+        for folder in self._generations()[:1]:
             with contextlib.suppress(OSError):
+                if folder.name in self._refused:
+                    return None
                 return int(folder.name), self.clock() - (folder / "meta").stat().st_mtime
         return None
 
@@ -276,7 +290,11 @@ class Snapshots:
             folder = self.folder / f"writing-{generation}"
             folder.mkdir()
             prepare(folder)
-            pid = os.fork()
+            with warnings.catch_warnings():
+                # From Python 3.12 on a fork beside threads warns: the child may meet a lock that one of them held. This
+                # one only reads memory and writes files, with no logging.
+                warnings.simplefilter("ignore", DeprecationWarning)
+                pid = os.fork()
             if not pid:
                 self._write_in_child(lock, folder, meta, save)
         finally:
@@ -289,7 +307,10 @@ class Snapshots:
         if self._child is None:
             return True
         pid, began, folder = self._child
-        ended, status = os.waitpid(pid, os.WNOHANG)
+        try:
+            ended, status = os.waitpid(pid, os.WNOHANG)
+        except ChildProcessError:  # it has ended; who ignores SIGCHLD is not told how
+            ended, status = pid, 0
         if not ended:
             return False
         self._child = None
@@ -304,7 +325,7 @@ class Snapshots:
     def stop(self) -> None:
         """End a child that is still writing; what it wrote is removed by the next writer."""
         if self._child is not None:
-            with contextlib.suppress(ProcessLookupError):
+            with contextlib.suppress(ProcessLookupError, ChildProcessError):
                 os.kill(self._child[0], signal.SIGKILL)
                 os.waitpid(self._child[0], 0)
             self._child = None

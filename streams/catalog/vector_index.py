@@ -20,8 +20,6 @@ Mask = NDArray[np.bool_]
 Near = tuple[Slots, NDArray[np.float32]]
 """The slots that a search found, and their distances."""
 
-_EXPANSION = 128
-
 ANSWERS_KEPT = 5_000
 """So many answers are remembered while the index does not change: shoppers' newest items, and queries, come again."""
 
@@ -53,7 +51,7 @@ class VectorIndex:
 
     def __init__(self, dim: int, threads: int = 1) -> None:
         self._threads = threads
-        self._index = Index(ndim=dim, metric="cos", dtype="i8", expansion_search=_EXPANSION)
+        self._index = Index(ndim=dim, metric="cos", dtype="i8")
         self._shared: Index | None = None
         self._file: Path | None = None
         self._held: Mask = np.zeros(0, np.bool_)
@@ -145,6 +143,7 @@ class VectorIndex:
         return [slots if known else slots[:0] for (slots, _), known in zip(near, directed, strict=True)]
 
     def _near(self, index: Index, vectors: NDArray[np.float32], k: int) -> list[Near]:
+        index.expansion_search = expansion(len(index))
         found = index.search(vectors, min(k, len(index)), threads=self._threads)
         # One query comes back without the axis of queries, and without counts.
         keys, distances = np.atleast_2d(found.keys).astype(np.int64), np.atleast_2d(found.distances)
@@ -205,11 +204,21 @@ class VectorIndex:
         return int(self._index.memory_usage) + (int(self._shared.memory_usage) if self._shared is not None else 0)
 
 
+def expansion(size: int) -> int:
+    """How many nodes a search visits in a graph of some size: more in a larger one, so that it finds as much.
+
+    Examples
+    --------
+    >>> [expansion(size) for size in (1_000, 20_000, 100_000, 1_000_000)]
+    [128, 128, 244, 612]
+    """
+    return round(128 * max(1.0, size / 20_000) ** 0.4)
+
+
 def _opened(path: Path | None, view: bool) -> Index:
     index = Index.restore(str(path), view=view)
     if index is None:
         raise ValueError(f"{path} is no index")
-    index.expansion_search = _EXPANSION
     return index
 
 

@@ -1,6 +1,7 @@
 """Snapshots of catalogues: what is read is what was written, changes stay in their process, and nothing wrong
 is read."""
 
+import hashlib
 import os
 import shutil
 import time
@@ -192,7 +193,7 @@ def test_what_is_damaged_or_of_another_layout_is_refused(
         elif how == "layout":
             meta = msgspec.msgpack.decode(kept[16:]) | {"layout": LAYOUT + 1}
             described = msgspec.msgpack.encode(meta)
-            path.write_bytes(files.hashlib.blake2b(described, digest_size=16).digest() + described)
+            path.write_bytes(hashlib.blake2b(described, digest_size=16).digest() + described)
         if used is not None or how != "changed":
             with pytest.raises(SnapshotError):
                 Snapshot(folder)
