@@ -146,6 +146,7 @@ class Worker:
                 group.create_task(vital(self.switcher.run(), "following the models"))
                 await self.switcher.ready.wait()
                 self.switcher.current.encoder.warm_up(config.worker.batch_events)
+                self.arms.champion.warm_up(wall_ms())
                 await demand.refresh(wall_ms())
                 gc.freeze()  # models and catalogue stay: the garbage collector need not scan them each time
                 self._ready.set()

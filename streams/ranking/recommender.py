@@ -13,18 +13,21 @@ from typing import Literal, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from models.constant import ConstantScorer
 from models.late_interaction import Contributions, LateInteractionScorer
 from models.scorer import Scorer, ScoreRequest, utility
 from streams.catalog.attributes import Matching
-from streams.catalog.catalog import Catalog
+from streams.catalog.catalog import Catalog, Change
+from streams.catalog.embedding import Embedding, text_hash
 from streams.config import StreamsConfig
 from streams.events.filters import CATEGORY, NO_FILTER, Filter, path
+from streams.events.schema import Item
 from streams.events.shelf import RankedRows, Shelf, ShelfItem, ShelfRecord, Vector, direction, shelf_id
 from streams.features.behaviour import PAIRED_OWN, Behaviour
 from streams.features.click_effects import Effects, posterior
 from streams.features.items import ItemStatistics
-from streams.features.own import OwnItems
-from streams.features.shopper import Shopper
+from streams.features.own import ROW, OwnItems
+from streams.features.shopper import Asked, Shopper, Touched
 from streams.features.trending import Trending
 from streams.ranking import reasons
 from streams.ranking.alignment import Alignment
@@ -225,6 +228,33 @@ class Recommender:
         self.queries.trim()
         lap("reasons")
         return result
+
+    def warm_up(self, now_ms: int) -> None:
+        """Make shelves of a shop of two items, so that no shopper waits for what is compiled or loaded at its first
+        use: some ten seconds where nothing is in numba's cache."""
+        encoder, titles = self.catalogue.encoder, ("garden hose", "desk lamp")
+        shop, behaviour = Catalog(encoder), Behaviour()
+        for title, of in zip(titles, encoder.encode_items(titles), strict=True):
+            item = Item(item_id=title, title=title)
+            shop.apply([Change(title, Embedding(item, encoder.version, text_hash(title), of.to_bytes()), None)])
+        shop.commit()
+        behaviour.items.touch(behaviour.items.places(titles), now_ms)
+        behaviour.refresh()
+        scorer = (
+            self.scorer.over(shop.item_store) if isinstance(self.scorer, LateInteractionScorer) else ConstantScorer()
+        )
+        some = Recommender(shop, scorer, self.trending, self.config, behaviour=behaviour, feeds=self.feeds)
+        row = np.array([(1, 1.0, now_ms // 1000, now_ms // 1000, now_ms // 1000)], ROW).tobytes()
+        shopper = Shopper((Touched(now_ms, "purchase", titles[0]),), (Asked(now_ms, "lamp"),), own={titles[0]: row})
+        some.recommend(
+            [
+                RankRequest("feed", "", now_ms, "", shopper),
+                RankRequest("search", "", now_ms, "", shopper, "hose"),
+                RankRequest("similar", "", now_ms, item_id=titles[0]),
+            ],
+            {},
+            now_ms,
+        )
 
     def serve(self, catalogue: Catalog, scorer: Scorer, queries: Queries, feeds: FeedRanker, now_ms: int) -> None:
         """Switch to another scorer, catalogue, query cache and ranker of feeds, all at once.

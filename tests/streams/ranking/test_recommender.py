@@ -1,11 +1,13 @@
 """The recommender on a small real catalogue: each surface, cold and warm, and what it must never show."""
 
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
+from numba.core.registry import CPUDispatcher as Dispatcher
 
 from models.encoder import Encoder, Precision
 from models.factory import build
@@ -393,3 +395,30 @@ def test_what_goes_with_all_a_shopper_has_comes_before_what_goes_with_the_newest
     shopper = Shopper(touched=(Touched(9_000, "click", "hdmi"),), own=rows)
     record = shelf(recommender, RankRequest("feed", "e", NOW, "u", shopper), {"hdmi": ["toner", "pad"]})
     assert shown(record) == ["mouse"]
+
+
+def test_once_warmed_up_no_shelf_waits_for_a_compiler(recommender: Recommender) -> None:
+    """Each compiled function is compiled before, for the types that real shelves give it."""
+    recommender.warm_up(NOW)
+    compiled = {
+        f"{name}.{function}": value
+        for name, module in list(sys.modules.items())
+        if name.startswith(("models.", "streams.")) and name != "models.compiled"
+        for function, value in vars(module).items()
+        if isinstance(value, Dispatcher)
+    }
+    before = {name: list(function.signatures) for name, function in compiled.items()}
+    assert before["streams.ranking.policy.steps.most_marginal"] and before["streams.features.behaviour._match"]
+    items = recommender.behaviour.items
+    items.touch(items.places(["hdmi", "usb", "lamp"]), NOW)
+    recommender.behaviour.refresh()
+    row = np.array([(1, 1.0, 5, 5, 5)], ROW).tobytes()
+    shopper = Shopper((Touched(4, "purchase", "hdmi"),), (Asked(3, "lamp"),), own={"hdmi": row, "usb": row})
+    asks = [
+        RankRequest("feed", "e", 5, "u", shopper),
+        RankRequest("feed", "e", 5, "v", Shopper()),
+        RankRequest("search", "e", 5, "u", shopper, "usb cable"),
+        RankRequest("similar", "e", 5, item_id="hdmi"),
+    ]
+    assert all(record.shelf.items for record in recommender.recommend(asks, {}, NOW).records)
+    assert {name: list(function.signatures) for name, function in compiled.items()} == before
