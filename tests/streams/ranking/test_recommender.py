@@ -412,13 +412,13 @@ def test_once_warmed_up_no_shelf_waits_for_a_compiler(recommender: Recommender) 
     items = recommender.behaviour.items
     items.touch(items.places(["hdmi", "usb", "lamp"]), NOW)
     recommender.behaviour.refresh()
-    row = np.array([(1, 1.0, 5, 5, 5)], ROW).tobytes()
-    shopper = Shopper((Touched(4, "purchase", "hdmi"),), (Asked(3, "lamp"),), own={"hdmi": row, "usb": row})
+    row = np.array([(1, 1.0, NOW // 1000, NOW // 1000, NOW // 1000)], ROW).tobytes()
+    shopper = Shopper((Touched(NOW, "purchase", "hdmi"),), (Asked(NOW, "lamp"),), own={"hdmi": row, "usb": row})
     asks = [
-        RankRequest("feed", "e", 5, "u", shopper),
-        RankRequest("feed", "e", 5, "v", Shopper()),
-        RankRequest("search", "e", 5, "u", shopper, "usb cable"),
-        RankRequest("similar", "e", 5, item_id="hdmi"),
+        RankRequest("feed", "e", NOW, "u", shopper),
+        RankRequest("feed", "e", NOW, "v", Shopper()),
+        RankRequest("search", "e", NOW, "u", shopper, "usb cable"),
+        RankRequest("similar", "e", NOW, item_id="hdmi"),
     ]
     assert all(record.shelf.items for record in recommender.recommend(asks, {}, NOW).records)
     assert {name: list(function.signatures) for name, function in compiled.items()} == before
