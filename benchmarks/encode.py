@@ -3,7 +3,8 @@
 Icecat titles with short descriptions through the same BERT weights, in every way there is: padded batches of 64 as
 transformers' users write them, and packed rows in each engine and number format. The ceiling is the fastest large
 matrix product of that format on that device. Floating-point operations are counted for the texts' own tokens alone:
-twice the encoder's weights a token, and the attention of each text to itself. Arms take turns; medians count.
+twice the encoder's weights a token, and the attention of each text to itself. Arms take turns; medians count. Cosines
+are to what float32 gives, both as items are stored.
 """
 
 import logging
@@ -13,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
 import torch
 import typer
 from rich.progress import track
@@ -21,6 +23,7 @@ from torch.nn.functional import normalize
 from benchmarks.data import products
 from benchmarks.report import Report
 from benchmarks.smoke import smoke
+from models.encoded import EncodedItem
 from models.encoder import Encoder, Precision, choose_device
 from models.engines import EngineName
 from models.weights import PACKAGED, quiet, resolve
@@ -32,9 +35,10 @@ ARMS: tuple[tuple[Precision, EngineName], ...] = (
     ("bfloat16", "eager"),
     ("bfloat16", "inductor"),
     ("bfloat16", "tensorrt"),
+    ("float32", "openvino"),
 )
 FORMATS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
-Arm = Callable[[], object]
+Arm = Callable[[], list[EncodedItem] | None]
 
 
 def padded(texts: list[str], device: torch.device, dtype: torch.dtype, limit: int) -> Arm:
@@ -110,6 +114,7 @@ def main(
     report = Report("encode", device=_named(where), items=len(texts), rounds=rounds, gflop=work / 1e9)
     report.facts |= {f"ceiling_{name}_gflop_s": value / 1e9 for name, value in ceilings.items()}
     base = statistics.median(seconds[next(iter(arms))])
+    exact = reference.encode_items(texts)
     for name, (_, precision) in arms.items():
         median = statistics.median(seconds[name])
         report.row(
@@ -119,8 +124,18 @@ def main(
             fastest=len(texts) / min(seconds[name]),
             times_padded_float32=base / median,
             share_of_ceiling=work / median / ceilings[precision],
+            **cosines(exact, arms[name][0]()),
         )
     report.write(json)
+
+
+def cosines(exact: list[EncodedItem], found: list[EncodedItem] | None) -> dict[str, float]:
+    """Mean cosines of pooled vectors and of token states to those of float32, both as they are stored."""
+    if found is None:
+        return {}
+    pooled = [one.pooled.astype(np.float32) @ own.pooled for one, own in zip(exact, found, strict=True)]
+    tokens = [(one.restored() * own.restored()).sum(1).mean() for one, own in zip(exact, found, strict=True)]
+    return {"cosine": float(np.mean(pooled)), "token_cosine": float(np.mean(tokens))}
 
 
 def every_arm(
@@ -133,7 +148,7 @@ def every_arm(
             yield f"padded batches of {BATCH}, {precision}", (padded(texts, device, dtype, limit), precision)
     for way, engine in track(ways, "compiling"):
         if FORMATS[way] in {torch.float32, native} and (arm := packed(texts, device, way, engine)):
-            yield f"packed rows, {way}, {engine}", (arm, way)
+            yield f"packed rows, {'int8' if engine == 'openvino' else way}, {engine}", (arm, way)
 
 
 def measure(arms: Mapping[str, Arm], rounds: int) -> dict[str, list[float]]:

@@ -341,7 +341,8 @@ class ByBehaviour(FeedRanker):
         self,
         by_behaviour: Reals,
         utilities: Reals,  # noqa: ARG002
-        bought: int,  # noqa: ARG002
+        bought: Sequence[int],  # noqa: ARG002
+        sizes: Sequence[int],  # noqa: ARG002
         counts: Reals | None = None,  # noqa: ARG002
     ) -> tuple[Reals, Reals]:
         """As by behaviour."""

@@ -15,7 +15,7 @@ from typing import Any
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
@@ -233,6 +233,13 @@ def add_row(table: Table, *cells: str) -> None:
     table.add_row(*map(plain, cells))
 
 
+class _Rate(ProgressColumn):
+    """How much is done in a second; nothing while that is not known."""
+
+    def render(self, task: Task) -> Text:
+        return Text("" if task.speed is None else f"{task.speed:,.0f}/s")
+
+
 @contextmanager
 def progress(what: str) -> Iterator[Callable[[int, int | None], None]]:
     """A progress bar on standard error, if that is a terminal; it takes how much is done, and the total or None."""
@@ -241,6 +248,7 @@ def progress(what: str) -> Iterator[Callable[[int, int | None], None]]:
         TextColumn("{task.description}", markup=False),
         BarColumn(),
         TextColumn("{task.completed:,.0f}"),
+        _Rate(),
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=errors, transient=True, disable=not errors.is_terminal) as bar:

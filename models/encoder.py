@@ -14,7 +14,6 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch.nn.functional import normalize
 
 from models import cpu
 from models.adapter import is_encoder, is_prefix, lay_over
@@ -22,8 +21,9 @@ from models.conventions import UNSAID, Conventions, conventions
 from models.embeddings import load
 from models.encoded import FORMAT, EncodedItem, EncodedQuery, fold
 from models.engines import EngineName
+from models.layers import first_position
 from models.projection import orthogonal
-from models.reader import PackedReader, PrefixReader, Reader, batches, first_position
+from models.reader import PackedReader, PrefixReader, Reader, batches
 from models.terms import fold as fold_text
 from models.terms import grams, numbered, spaced
 from models.trigrams import trigrams
@@ -101,7 +101,9 @@ class Encoder:
     device
         Where the model runs; ``"auto"`` uses a GPU if there is one. The output is always in numpy.
     engine
-        How it runs, as :func:`models.engines.compile` takes it.
+        How it runs, as :func:`models.engines.compile` takes it. OpenVINO has int8 weights, whatever the precision.
+    query_engine
+        How queries are encoded; None as items are. A prefix is always read by eager torch.
     adapter
         Folder of what encodes queries: a peft adapter over the weights, or an encoder of its own for the same tokens,
         of the same width. Items are encoded without it.
@@ -116,7 +118,7 @@ class Encoder:
     query_version
         Changes whenever encoded queries would change, also with the adapter.
     engine
-        The engine in use, never ``"auto"``.
+        The engine in use for items, never ``"auto"``.
     folder
         Where the weights are.
     config
@@ -155,6 +157,7 @@ class Encoder:
         token_dim: int = TOKEN_DIM,
         device: str = "cpu",
         engine: EngineName = "auto",
+        query_engine: EngineName | None = None,
         adapter: Path | None = None,
         said: Conventions = UNSAID,
     ) -> None:
@@ -168,12 +171,11 @@ class Encoder:
         self.conventions = conventions(weights, folder, said)
         self._pieces = _tokenizer(folder)
         self._unknown = next((id for id in map(self._pieces.token_to_id, ("[UNK]", "<unk>")) if id is not None), -1)
-        self._filed = self.device.type == "cpu" and engine in ("auto", "eager")
-        model = self._load(folder)
+        model = self._load(folder, engine)
         self.config = model.config
         packed = PackedReader(model, self.device, engine)
-        self.engine = packed.engine
-        queries = self._adapted(adapter, engine) if adapter else packed
+        self.engine, self.query_engine = packed.engine, query_engine or packed.engine
+        queries = packed if self.query_engine == packed.engine and not adapter else self._adapted(adapter)
         self._items = _Side(packed, self.conventions.item_prefix or "", max_item_tokens)
         self._queries = _Side(queries, self.conventions.query_prefix or "", max_query_tokens)
         for side, name in ((self._items, "max_item_tokens"), (self._queries, "max_query_tokens")):
@@ -199,7 +201,7 @@ class Encoder:
         """An encoder of the same items, which shares all but what queries are encoded by."""
         other = copy.copy(self)
         other.adapter, other._centres = adapter, {}
-        other._queries = self._queries._replace(reader=other._adapted(adapter, self.engine))
+        other._queries = self._queries._replace(reader=other._adapted(adapter))
         other.query_version = other._query_version()
         return other
 
@@ -207,23 +209,29 @@ class Encoder:
         own = self.version + _digest(self.conventions.query_prefix, plain=("",))
         return f"{own}+{fingerprint(self.adapter)}" if self.adapter else own
 
-    def _load(self, folder: Path) -> Any:
-        model: Any = load(folder, self.dtype, self._filed)
+    def _load(self, folder: Path, engine: EngineName) -> Any:
+        dtype = torch.float32 if engine == "openvino" else self.dtype
+        filed = self.device.type == "cpu" and engine in ("auto", "eager")
+        model: Any = load(folder, dtype, filed)
         if model.config.model_type not in KINDS:
             name = self.weights if folder == self.folder else folder
             raise WeightsError(f"{name} is a {model.config.model_type} model; supported are {' and '.join(KINDS)}")
         return model.to(self.device)
 
-    def _adapted(self, adapter: Path, engine: EngineName) -> Reader:
+    def _adapted(self, adapter: Path | None) -> Reader:
+        engine = self.query_engine
+        if adapter is None:
+            return PackedReader(self._load(self.folder, engine), self.device, engine)
         if is_encoder(adapter):
             return PackedReader(self._own(adapter), self.device, engine)
-        model = lay_over(self._load(self.folder), adapter).to(self.device, self.dtype)
+        model = self._load(self.folder, engine)
+        model = lay_over(model, adapter).to(self.device, model.dtype)
         return PrefixReader(model, self.device) if is_prefix(model) else PackedReader(model, self.device, engine)
 
     def _own(self, adapter: Path) -> Any:
         """A model that encodes queries alone."""
         try:
-            model = self._load(adapter)
+            model = self._load(adapter, self.query_engine)
         except (OSError, ValueError, KeyError, RuntimeError) as error:
             raise WeightsError(f"{adapter} holds no encoder of queries: {error}") from error
         for name in ("model_type", "hidden_size", "vocab_size"):
@@ -255,7 +263,7 @@ class Encoder:
 
     def encode_items(self, texts: Sequence[str]) -> list[EncodedItem]:
         """Items' texts to quantised token states and pooled vectors, in the order given."""
-        encoded = self._encode(texts, self._items)
+        encoded = self._encode(self._split(texts, self._items), self._items)
         return [
             EncodedItem.quantise(self._project(states), pooled, ids, trigrams(text))
             for (states, pooled, ids), text in zip(encoded, texts, strict=True)
@@ -263,10 +271,18 @@ class Encoder:
 
     def encode_queries(self, texts: Sequence[str]) -> list[EncodedQuery]:
         """Queries to float32 token states and pooled vectors, in the order given."""
-        encoded = self._encode(texts, self._queries)
-        # Copies: a view would keep the whole batch in memory for as long as one query of it is kept.
+        return self._as_queries(texts, self._split(texts, self._queries))
+
+    def read_queries(self, texts: Sequence[str]) -> list[tuple[EncodedQuery, Words]]:
+        """Queries as :meth:`encode_queries` and :meth:`words` give them, tokenised once."""
+        split = self._split(texts, self._queries)
+        return list(zip(self._as_queries(texts, split), self._as_words(texts, split, self._queries), strict=True))
+
+    def _as_queries(self, texts: Sequence[str], split: Sequence[_Split]) -> list[EncodedQuery]:
+        encoded = self._encode(split, self._queries)
+        # A copy: a view would keep the whole batch in memory for as long as one query of it is kept.
         return [
-            EncodedQuery(states.copy(), pooled.copy(), fold(ids), trigrams(text))
+            EncodedQuery(states, pooled.copy(), fold(ids), trigrams(text))
             for (states, pooled, ids), text in zip(encoded, texts, strict=True)
         ]
 
@@ -299,24 +315,27 @@ class Encoder:
         >>> found.owner.tolist(), found.text
         ([0, 0, 0, 1, 1], 'gardenhose 5ft')
         """
-        short = [_readable(text[: limit * CHARACTERS_PER_TOKEN]) for text in texts]
-        split = self._split(short, self._queries._replace(limit=limit))
-        return [Words.of(text, one.spans, one.known) for text, one in zip(short, split, strict=True)]
+        side = self._queries._replace(limit=limit)
+        return self._as_words(texts, self._split(texts, side), side)
 
-    def _encode(self, texts: Sequence[str], side: _Side) -> list[_Encoding]:
-        """Content token states [n, D], pooled vector [D] and token ids [n] of each text, in the order given."""
-        if not texts:
+    @staticmethod
+    def _as_words(texts: Sequence[str], split: Sequence[_Split], side: _Side) -> list[Words]:
+        return [Words.of(_short(text, side), one.spans, one.known) for text, one in zip(texts, split, strict=True)]
+
+    def _encode(self, split: Sequence[_Split], side: _Side) -> list[_Encoding]:
+        """Content token states [n, D], pooled vector [D] and token ids [n] of each text, in the order given; the states
+        are no views."""
+        if not split:
             return []
-        found = self._raw(texts, side)
+        found = self._raw(split, side)
         if not self.conventions.centred:
             return found
         tokens, pooled = self._centre(side)
         return [(_unit(states - tokens), _unit(vector - pooled), ids) for states, vector, ids in found]
 
-    def _raw(self, texts: Sequence[str], side: _Side) -> list[_Encoding]:
+    def _raw(self, split: Sequence[_Split], side: _Side) -> list[_Encoding]:
         """As :meth:`_encode`, not centred."""
         found: list[_Encoding] = []
-        split = self._split(texts, side)
         places = iter(split)
         for batch in batches([one.ids for one in split]):
             states, pooled = self._states(batch, side.reader)
@@ -330,23 +349,17 @@ class Encoder:
     def _centre(self, side: _Side) -> tuple[_Floats, _Floats]:
         """The mean of token states and of pooled vectors of :data:`SAMPLE`, each [D]."""
         if side not in self._centres:
-            sample = self._raw(SAMPLE, side)
+            sample = self._raw(self._split(SAMPLE, side), side)
             tokens = np.concatenate([states for states, _, _ in sample]).mean(0)
             self._centres[side] = tokens, np.stack([vector for _, vector, _ in sample]).mean(0)
         return self._centres[side]
 
-    @torch.inference_mode()
     def _states(self, texts: Sequence[list[int]], reader: Reader) -> tuple[_Floats, _Floats]:
         """All texts' unit-norm token states one after the other [sum of lengths, D], and pooled vectors [texts, D]."""
-        states, owners = reader.read(texts)
-        states = states.float()
-        if self.conventions.pooling == "cls":
-            first = torch.ones_like(owners, dtype=torch.bool)
-            first[1:] = owners[1:] != owners[:-1]
-            sums = states[first]
-        else:
-            sums = torch.zeros(len(texts), self.dim, device=self.device).index_add_(0, owners, states)
-        return normalize(states, dim=-1).cpu().numpy(), normalize(sums, dim=-1).cpu().numpy()
+        states: _Floats = reader.read(texts).float().cpu().numpy()
+        starts = np.cumsum([0, *map(len, texts[:-1])])
+        sums = states[starts] if self.conventions.pooling == "cls" else np.add.reduceat(states, starts)
+        return _unit(states), _unit(sums)
 
     def _project(self, states: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Token states [n, D] to unit-norm [n, T]."""
@@ -360,8 +373,7 @@ class Encoder:
 
     def _split(self, texts: Sequence[str], side: _Side) -> list[_Split]:
         """Texts as tokens, cut after ``side.limit`` tokens of the text itself."""
-        long = side.limit * CHARACTERS_PER_TOKEN
-        encodings = self._pieces.encode_batch([side.prefix + _readable(text[:long]) for text in texts])
+        encodings = self._pieces.encode_batch([side.prefix + _short(text, side) for text in texts])
         return [self._cut(encoding, len(side.prefix), side.limit) for encoding in encodings]
 
     def _cut(self, encoding: Any, prefix: int, limit: int) -> _Split:
@@ -446,6 +458,11 @@ def _digest(*values: object, plain: tuple[object, ...]) -> str:
 def _unit(rows: _Floats) -> _Floats:
     found: _Floats = rows / np.linalg.norm(rows, axis=-1, keepdims=True).clip(1e-9)
     return found
+
+
+def _short(text: str, side: _Side) -> str:
+    """The part of a text that the tokenizer reads."""
+    return _readable(text[: side.limit * CHARACTERS_PER_TOKEN])
 
 
 def _readable(text: str) -> str:

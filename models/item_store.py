@@ -1,10 +1,11 @@
 """Encoded items in memory, by slot; scorers read them from here.
 
-Knows tensors and slots; the caller knows which item has which slot.
+The arrays can be files that several processes map. Knows tensors and slots; the caller knows which item has which slot.
 """
 
 import threading
-from collections.abc import Iterator, Sequence
+from bisect import bisect_right
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -90,16 +91,13 @@ def _restore_rows(halves: npt.NDArray[np.uint16], rows: Slots, places: Slots, ou
 
 
 class _Block:
-    """A fixed run of slots, from one on. The operating system hands out the pages only when slots are written."""
+    """A fixed run of slots, from one on."""
 
-    def __init__(self, start: int, slots: int, dim: int, token_dim: int, max_tokens: int) -> None:
-        self.start, self.slots = start, slots
-        # numpy's zeros, not torch's: numpy maps zero pages instead of writing zeros, so unused slots cost nothing.
-        self.tokens = torch.from_numpy(np.zeros((slots, max_tokens, token_dim), np.int8))
-        self.scales = torch.from_numpy(np.zeros((slots, max_tokens), np.float16))
-        self.pooled = torch.from_numpy(np.zeros((slots, dim), np.float16))
-        self.ids = torch.from_numpy(np.zeros((slots, max_tokens), np.int16))
-        self.trigrams = torch.from_numpy(np.zeros((slots, WORDS), np.int64))
+    def __init__(self, start: int, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
+        self.start, self.slots = start, len(arrays["scales"])
+        self.tokens, self.scales, self.pooled, self.ids, self.trigrams = (
+            torch.from_numpy(arrays[part]) for part in PARTS
+        )
 
     @cached_property
     def _arrays(self) -> tuple[npt.NDArray[Any], ...]:
@@ -142,11 +140,12 @@ class ItemStore:
         self.max_tokens = max_tokens
         self.capacity = capacity or int(psutil.virtual_memory().total * SHARE) // self.bytes_per_item
         self._blocks: list[_Block] = []
-        self._used: set[int] = set()
+        self._used = np.zeros(1024, dtype=np.bool_)
+        self._count = 0
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
-        return len(self._used)
+        return self._count
 
     @property
     def bytes_per_item(self) -> int:
@@ -178,7 +177,10 @@ class ItemStore:
                 stored.numpy()[place, count:] = 0
             block.pooled.numpy()[place] = item.pooled
             block.trigrams.numpy()[place] = item.trigrams.view(np.int64)
-            self._used.add(slot)
+            if slot >= len(self._used):
+                self._used = np.concatenate([self._used, np.zeros(slot + 1, dtype=np.bool_)])
+            self._count += not self._used[slot]
+            self._used[slot] = True
 
     def put_many(self, slots: Sequence[int], items: Sequence[EncodedItem]) -> None:
         """Store several items; the slots and items go in pairs."""
@@ -194,7 +196,7 @@ class ItemStore:
             When the slot is empty.
         """
         with self._lock:
-            if slot not in self._used:
+            if not self._uses(slot):
                 raise KeyError(slot)
             block, place = self._place(slot)
             scales = block.scales[place].numpy().copy()
@@ -210,11 +212,12 @@ class ItemStore:
     def drop(self, slot: int) -> None:
         """Remove an item; an unused slot is no error. The slot then scores as an item without text."""
         with self._lock:
-            if slot in self._used:
+            if self._uses(slot):
                 block, place = self._place(slot)
                 for stored in (block.tokens, block.scales, block.pooled, block.ids, block.trigrams):
-                    stored[place] = 0
-                self._used.discard(slot)
+                    stored.numpy()[place] = 0  # also where the block was made in inference mode
+                self._used[slot] = False
+                self._count -= 1
 
     def pooled(self, slots: Slots) -> npt.NDArray[np.float32]:
         """Pooled vectors, float32 [n, D]; zeros for unused slots. IndexError for slots beyond all blocks."""
@@ -254,24 +257,66 @@ class ItemStore:
             tokens, scales, pooled, ids, bits = (self._take(name, index) for name in PARTS)
         return Gathered(tokens, scales.float(), pooled.float(), ids, bits)
 
+    def arrays(self, slots: int) -> dict[Part, list[npt.NDArray[Any]]]:
+        """All that is stored in the first ``slots`` slots, each part in pieces that follow each other."""
+        self._place(max(0, slots - 1))
+        return {
+            part: [getattr(block, part).numpy()[: max(0, slots - block.start)] for block in self._blocks]
+            for part in PARTS
+        }
+
+    def used(self, slots: int) -> npt.NDArray[np.bool_]:
+        """Which of the first ``slots`` slots hold an item, bool [slots]."""
+        return np.pad(self._used[:slots], (0, max(0, slots - len(self._used))))
+
+    def attach(self, arrays: Mapping[str, npt.NDArray[Any]], used: npt.NDArray[np.bool_]) -> None:
+        """Take over arrays as :meth:`arrays` gives them, each in one piece, and which of their slots hold an item.
+
+        They are changed in place: where they are files, map them so that changes stay in this process.
+
+        Raises
+        ------
+        ValueError
+            When their shapes or types are others, or the store is not empty.
+        """
+        wanted = self._layout(len(used))
+        found = {part: (arrays[part].shape, arrays[part].dtype) for part in PARTS}
+        if len(self) or found != wanted:
+            raise ValueError(f"arrays of {found} do not fit a store of {len(self)} items and {wanted}")
+        with self._lock:
+            self._blocks = [_Block(0, arrays)]  # what was asked for before may have made one
+            self._used, self._count = used, int(used.sum())
+
+    def _layout(self, slots: int) -> dict[Part, tuple[tuple[int, ...], np.dtype[Any]]]:
+        return {
+            "tokens": ((slots, self.max_tokens, self.token_dim), np.dtype(np.int8)),
+            "scales": ((slots, self.max_tokens), np.dtype(np.float16)),
+            "pooled": ((slots, self.dim), np.dtype(np.float16)),
+            "ids": ((slots, self.max_tokens), np.dtype(np.int16)),
+            "trigrams": ((slots, WORDS), np.dtype(np.int64)),
+        }
+
+    def _uses(self, slot: int) -> bool:
+        return 0 <= slot < len(self._used) and bool(self._used[slot])
+
     def _place(self, slot: int) -> tuple[_Block, int]:
-        if not self._blocks:
+        while not self._blocks or slot >= self._blocks[-1].start + self._blocks[-1].slots:
             self._blocks.append(self._block())
-        number, place = divmod(slot, self.capacity)
-        while len(self._blocks) <= number:
-            self._blocks.append(self._block())
-        return self._blocks[number], place
+        number = bisect_right(self._blocks, slot, key=lambda block: block.start) - 1
+        return self._blocks[number], slot - self._blocks[number].start
 
     def _block(self) -> _Block:
+        start = self._blocks[-1].start + self._blocks[-1].slots if self._blocks else 0
         while True:
             try:
-                return _Block(
-                    len(self._blocks) * self.capacity, self.capacity, self.dim, self.token_dim, self.max_tokens
-                )
+                # numpy's zeros, not torch's: numpy maps zero pages instead of writing zeros, so that the operating
+                # system hands out pages only when slots are written.
+                layout = self._layout(self.capacity).items()
+                return _Block(start, {part: np.zeros(shape, dtype) for part, (shape, dtype) in layout})
             except MemoryError:  # on a machine that does not overcommit memory
-                if self._blocks or self.capacity < SMALLEST:
+                if self.capacity < SMALLEST:
                     raise
-                self.capacity //= 2  # the first block's size is that of all
+                self.capacity //= 2
 
     def _take(self, name: Part, index: torch.Tensor) -> torch.Tensor:
         if not self._blocks:
@@ -279,7 +324,9 @@ class ItemStore:
         parts: list[torch.Tensor] = [getattr(block, name) for block in self._blocks]
         if len(parts) == 1:
             return parts[0].index_select(0, index)
-        numbers, places = index // self.capacity, index % self.capacity
+        starts = torch.tensor([block.start for block in self._blocks])
+        numbers = torch.searchsorted(starts, index, right=True) - 1
+        places = index - starts[numbers]
         out = torch.empty(len(index), *parts[0].shape[1:], dtype=parts[0].dtype)
         for number in torch.unique(numbers).tolist():
             where = torch.nonzero(numbers == number).squeeze(1)

@@ -1,7 +1,6 @@
 """Runs a BERT model on many short texts at once, given as token ids, with almost no padding.
 
-The weights of its linear layers are packed once for the processor. Knows token ids, rows and devices; nothing of
-tokenizers, nor of what the states are for.
+Knows token ids, rows and devices; nothing of tokenizers, nor of what the states are for.
 """
 
 import math
@@ -13,55 +12,8 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from models import cpu
 from models.engines import EngineName, compile
-
-
-class PackedLinear(nn.Module):
-    """A linear layer for inference only, equal to :class:`torch.nn.Linear` up to rounding.
-
-    Parameters
-    ----------
-    linear
-        The layer to replace, in bfloat16.
-    """
-
-    def __init__(self, linear: nn.Linear) -> None:
-        super().__init__()
-        self.weight = torch.ops.mkldnn._reorder_linear_weight(linear.weight.detach(), None)
-        self.bias = None if linear.bias is None else linear.bias.detach()
-
-    def forward(self, values: torch.Tensor) -> torch.Tensor:
-        """bfloat16 [..., in] to [..., out]."""
-        answer: torch.Tensor = torch.ops.mkldnn._linear_pointwise(values, self.weight, self.bias, "none", [], "")
-        return answer
-
-
-@torch.inference_mode()
-def pack_linears(model: nn.Module) -> int:
-    """Replace a model's bfloat16 linear layers on the CPU by packed ones; it can only infer afterwards.
-
-    Returns
-    -------
-    int
-        How many layers were replaced.
-
-    Examples
-    --------
-    >>> pack_linears(nn.Sequential(nn.Linear(4, 4)))
-    0
-    """
-    if "bfloat16" not in cpu.features() or not hasattr(torch.ops.mkldnn, "_reorder_linear_weight"):
-        return 0
-    packed = 0
-    for name, child in model.named_children():
-        if not isinstance(child, nn.Linear):
-            packed += pack_linears(child)
-        elif child.weight.dtype is torch.bfloat16 and child.weight.device.type == "cpu":
-            setattr(model, name, PackedLinear(child))
-            packed += 1
-    return packed
-
+from models.layers import PackedRows, pack_linears
 
 BATCH_TOKENS = 2_048
 """The most tokens of one pass."""
@@ -78,8 +30,8 @@ Texts = Sequence[list[int]]
 class Reader(Protocol):
     """Token ids to hidden states."""
 
-    def read(self, texts: Texts) -> tuple[torch.Tensor, torch.Tensor]:
-        """Hidden states of all tokens [sum of lengths, D], text after text, and each one's text, int64 [sum]."""
+    def read(self, texts: Texts) -> torch.Tensor:
+        """Hidden states of all tokens [sum of lengths, D], text after text."""
 
     def warm_up(self) -> None:
         """Run every compiled shape once."""
@@ -98,19 +50,24 @@ class PackedReader:
 
     def __init__(self, model: nn.Module, device: torch.device, engine: EngineName = "auto") -> None:
         self.device = device
-        example = [torch.zeros(2, ROW_TOKENS, dtype=torch.long, device=device)] * len(NOWHERE)
-        self.rows = compile(PackedRows(model), example, device, engine=engine, fills=NOWHERE)
+        example = [torch.zeros(2, ROW_TOKENS, dtype=torch.long, device=device) for _ in NOWHERE]
+        module = PackedRows(model)
+        self.rows = compile(module, example, device, engine=engine, fills=NOWHERE)
         self.engine = self.rows.name
         if self.engine == "eager":
-            pack_linears(model)
+            pack_linears(module)
 
-    def read(self, texts: Texts) -> tuple[torch.Tensor, torch.Tensor]:
+    def read(self, texts: Texts) -> torch.Tensor:
         """See :class:`Reader`."""
-        ids, owner, position = (torch.from_numpy(part).to(self.device) for part in pack(texts, ROW_TOKENS))
-        states = self.rows(ids, owner, position)
-        there = owner >= 0
-        owners, order = owner[there].sort(stable=True)
-        return states[there][order], owners
+        if len(texts) == 1:
+            ids, places = torch.tensor(texts), torch.arange(len(texts[0]))[None]
+            # A text alone needs no mask; an engine with a program of its own needs all inputs.
+            owners = None if self.engine == "eager" else torch.zeros_like(ids).to(self.device)
+            return self.rows(ids.to(self.device), owners, places.to(self.device))[0]
+        _, owner, _ = parts = pack(texts, ROW_TOKENS)
+        states = self.rows(*(torch.from_numpy(part).to(self.device) for part in parts))
+        order = np.argsort(owner, axis=None, kind="stable")[np.count_nonzero(owner < 0) :]
+        return states.flatten(0, 1)[torch.from_numpy(order).to(self.device)]
 
     def warm_up(self) -> None:
         """See :class:`Reader`."""
@@ -125,41 +82,18 @@ class PrefixReader:
         pack_linears(model)
 
     @torch.inference_mode()
-    def read(self, texts: Texts) -> tuple[torch.Tensor, torch.Tensor]:
+    def read(self, texts: Texts) -> torch.Tensor:
         """See :class:`Reader`."""
         ids = np.zeros((len(texts), max(map(len, texts))), np.int64)
         there = np.arange(ids.shape[1]) < np.array([len(text) for text in texts])[:, None]
         ids[there] = [token for text in texts for token in text]
         mask = torch.from_numpy(there).to(self.device)
         output: Any = self.model(input_ids=torch.from_numpy(ids).to(self.device), attention_mask=mask.long())
-        return output.last_hidden_state[mask], mask.nonzero()[:, 0]
+        states: torch.Tensor = output.last_hidden_state[mask]
+        return states
 
     def warm_up(self) -> None:
         """Nothing is compiled."""
-
-
-class PackedRows(nn.Module):
-    """A BERT model over shared rows, as a module that takes only tensors, so that it can be exported and compiled.
-
-    Token ids, owners and positions, int64 [rows, width], to hidden states [rows, width, D]; see :func:`pack`.
-    """
-
-    def __init__(self, bert: nn.Module) -> None:
-        super().__init__()
-        self.bert = bert
-        self.first = first_position(bert.config)
-
-    def forward(self, ids: torch.Tensor, owner: torch.Tensor, position: torch.Tensor) -> torch.Tensor:
-        """See the class."""
-        mask = (owner.unsqueeze(2) == owner.unsqueeze(1)).unsqueeze(1)
-        output: Any = self.bert(input_ids=ids, position_ids=position + self.first, attention_mask=mask)
-        states: torch.Tensor = output.last_hidden_state
-        return states
-
-
-def first_position(config: Any) -> int:
-    """The position of a text's first token: XLM-RoBERTa counts from the one after that of padding."""
-    return int(config.pad_token_id) + 1 if config.model_type == "xlm-roberta" else 0
 
 
 def pack(texts: Texts, width: int) -> tuple[npt.NDArray[np.int64], ...]:

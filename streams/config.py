@@ -279,7 +279,7 @@ class ModelConfig(Config):
 
     ``preset`` is an encoder by a short name. ``weights`` is another one, or the folder where the preset's lies.
     ``query_prefix``, ``item_prefix``, ``pooling`` and ``centred`` say how an encoder reads texts that is no preset and
-    whose folder does not say it.
+    whose folder does not say it. ``engine`` runs the encoder, ``query_engine`` that of queries, if it is another one.
     """
 
     architecture: Literal["late_interaction", "cross_encoder", "constant"] = "late_interaction"
@@ -293,7 +293,8 @@ class ModelConfig(Config):
     max_item_tokens: Size = 32
     max_query_tokens: Size = 16
     device: str = "auto"
-    engine: Literal["auto", "eager", "inductor", "tensorrt"] = "auto"
+    engine: Literal["auto", "eager", "inductor", "tensorrt", "openvino"] = "auto"
+    query_engine: Literal["auto", "eager", "inductor", "tensorrt", "openvino"] | None = None
     threads: Annotated[int, Field(ge=0, le=1_024)] = 1
     store: str = ".liveshelf/models"
     version: str | None = "champion"
@@ -336,6 +337,16 @@ class WorkerConfig(RoleConfig):
     recent_items: Size = 10
     recent_queries: Size = 3
     recency_half_life_s: Seconds = 1_800.0
+
+
+class CatalogueConfig(Config):
+    """The folder in which the workers of a host keep snapshots of their catalogue, which all of them map; none if it is
+    empty. One is written at most every ``snapshot_every_s`` if a hundredth of the items changed, and only of catalogues
+    of at least ``smallest`` items."""
+
+    folder: str = ".liveshelf/catalogue"
+    snapshot_every_s: WholeSeconds = 1_800
+    smallest: SizeOrZero = 10_000
 
 
 class MetricsConfig(Config):
@@ -383,4 +394,5 @@ class StreamsConfig(Config):
     shelf: ShelfConfig = ShelfConfig()
     model: ModelConfig = ModelConfig()
     worker: WorkerConfig = WorkerConfig()
+    catalogue: CatalogueConfig = CatalogueConfig()
     metrics: MetricsConfig = MetricsConfig()

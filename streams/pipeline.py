@@ -238,11 +238,11 @@ class Pipeline:
                 for one in full
             )
         )
-        taken = [(one.record, one.shelf) for one, why in zip(full, refused, strict=True) if why is None]
+        pairs = [(one.record, one.shelf) for one, why in zip(full, refused, strict=True) if why is None]
         empty = [record for record in records if not record.shelf.items and record.filter is not None]
-        shelves = taken + [(record, fitted(record.shelf, limits[1])) for record in empty]
-        taken = [record for record, _ in shelves]
-        values = [(record.key, value, record.shelf.event_ts) for record, value in shelves]
+        pairs += [(record, fitted(record.shelf, limits[1])) for record in empty]
+        taken = [record for record, _ in pairs]
+        values = [(record.key, value, record.shelf.event_ts) for record, value in pairs]
         shown = [[item.item_id for item in record.shelf.items] for record in taken]
         lives = {record.key: self.config.shelf.filtered_ttl_s for record in taken if record.filter is not None}
         await self.store.limit_filtered(

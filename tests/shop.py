@@ -58,6 +58,7 @@ class Shop:
             "LIVESHELF_LEARNING__GROUP": f"{self.group}-trainer",
             "LIVESHELF_MODEL__THREADS": "1",
             "LIVESHELF_MODEL__STORE": str(folder / "models"),
+            "LIVESHELF_CATALOGUE__FOLDER": str(folder / "catalogue"),
         }
         self.folder = folder
         self.workers: dict[str, Process | Forked] = {}

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from liveshelf.terminal import console, explain_errors, in_own_language, plain, reached, settings
+from liveshelf.terminal import console, explain_errors, in_own_language, plain, progress, reached, settings
 from streams.events.decode import Refusal
 
 importing = typer.Typer(help="Send a catalogue or a history to Kafka.")
@@ -99,6 +99,10 @@ def import_items(
         ),
     ] = None,
     dry_run: DryRun = False,
+    wait: Annotated[
+        bool,
+        typer.Option("--wait", help="Then wait until workers have encoded the items."),
+    ] = False,
 ) -> None:
     """Send a catalogue: in Liveshelf's own names, or any other through a preset or a mapping.
 
@@ -131,6 +135,12 @@ def import_items(
             dry_run=dry_run,
         )
     console.print(summary.table())
+    if wait and summary.sent and not (dry_run or summary.error or summary.interrupted):
+        with explain_errors(), progress("encoding") as step:
+            importer.wait_for_workers(
+                config.kafka, config.topics, config.worker.group, step, lambda said: console.print(said, style="yellow")
+            )
+        console.print("Workers have taken all items.")
     raise typer.Exit(summary.exit_code)
 
 

@@ -25,6 +25,7 @@ GUIDES = {
     "shelf": "redis.md#how-long-and-which-one-wins",
     "model": "worker.md#versions-and-switching",
     "worker": "worker.md",
+    "catalogue": "worker.md#snapshots-of-the-catalogue",
     "metrics": "metrics.md",
     "stack": "stack.md#settings",
     "evaluator": "evaluator.md",

@@ -118,7 +118,7 @@ def demo_environment(
     config = settings.stack.model_copy(update={"folder": settings.stack.folder / name})
     with locked(config.folder):
         clear_leftovers(config.folder)
-        for left in ("kafka", "redis", "logs", "models", "examples", "learning"):
+        for left in ("kafka", "redis", "logs", "models", "examples", "learning", "catalogue"):
             shutil.rmtree(config.folder / left, ignore_errors=True)
     say(f"starting Kafka and Redis in {config.folder}")
     with stack(config, say=say) as servers:
@@ -144,6 +144,7 @@ def demo_environment(
 def _places(folder: Path) -> dict[str, str]:
     return {
         "MODEL__STORE": str(folder / "models"),
+        "CATALOGUE__FOLDER": str(folder / "catalogue"),
         "EXAMPLES__FOLDER": str(folder / "examples"),
         "LEARNING__FOLDER": str(folder / "learning"),
         "KAFKA__SECURITY_PROTOCOL": "PLAINTEXT",  # whatever the settings of a shop's own broker are

@@ -5,9 +5,10 @@ counts, and writes refused lines to a file. The adapters interpret the lines; ``
 history with the present.
 """
 
+import math
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from hashlib import blake2b
 from pathlib import Path
 
@@ -31,6 +32,7 @@ from streams.events.adapters.source import Source, SourceError
 from streams.events.cleaning import Notes
 from streams.events.decode import Refusal
 from streams.events.schema import AnyEvent, Item
+from streams.kafka.admin import behind
 from streams.kafka.errors import KAFKA_ERRORS
 from streams.kafka.topics import Topics, create
 
@@ -97,6 +99,49 @@ def import_items(
         with progress("deleting") as step:
             summary.removal = delete({one: before[one] for one in summary.verdict.gone}, kafka, topics, step)
     return summary
+
+
+def wait_for_workers(
+    kafka: KafkaConfig,
+    topics: TopicsConfig,
+    group: str,
+    step: Callable[[int, int | None], None],
+    told: Callable[[str], None],
+    every_s: float = 1.0,
+) -> None:
+    """Wait until workers have taken all items that the topic holds now: encoded them, or kept their vectors.
+
+    Parameters
+    ----------
+    group
+        The workers' consumer group.
+    step
+        Called with how many items are taken and of how many, every so many seconds.
+    told
+        Called with a sentence where no worker takes any.
+
+    Raises
+    ------
+    kafka.errors.KafkaError
+        When the broker is out of reach.
+    """
+    with closing(behind(kafka, group, Topics(topics.prefix).items)) as counts:
+        total = before = next(counts)
+        moved = time.monotonic()
+        for left in counts:
+            step(total - left, total)
+            if left < before:
+                before, moved = left, time.monotonic()
+            elif time.monotonic() - moved > IDLE_S and left:
+                told(f"No item was taken for {IDLE_S} s, {left:,} wait: does a worker of the group {group} run?")
+                moved = math.inf
+            if not left:
+                return
+            time.sleep(every_s)
+
+
+IDLE_S = 30
+"""After so long without progress a sentence asks for a worker."""
 
 
 def replay(

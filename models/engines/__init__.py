@@ -1,4 +1,4 @@
-"""Engines that run a model's forward pass: eager PyTorch, torch's compiler, or TensorRT.
+"""Engines that run a model's forward pass: eager PyTorch, torch's compiler, TensorRT or OpenVINO.
 
 Knows modules, shapes and devices; nothing of texts, nor of what the numbers mean.
 """

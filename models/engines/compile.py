@@ -7,17 +7,21 @@ import logging
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from torch import nn
 
-from models.engines import tensorrt
+from models.engines import openvino, tensorrt
 from models.engines.buckets import Buckets
 
 log = logging.getLogger(__name__)
 
-EngineName = Literal["auto", "eager", "inductor", "tensorrt"]
+EngineName = Literal["auto", "eager", "inductor", "tensorrt", "openvino"]
+
+
+NARROW = Buckets(widths=(8, 16, 24, 32, 64, 96))
+"""Shapes for OpenVINO, where a query alone takes the longer the wider its row is."""
 
 
 class Compiled:
@@ -38,13 +42,15 @@ class Compiled:
         self._run, self._fills = run, fills
 
     @torch.inference_mode()
-    def __call__(self, *inputs: torch.Tensor) -> torch.Tensor:
-        """The output [rows, width, …] for inputs [rows, width]."""
+    def __call__(self, *inputs: torch.Tensor | None) -> torch.Tensor:
+        """The output [rows, width, …] for inputs [rows, width]; only where there are no buckets, and the module can do
+        without it, may one be None."""
         if self.buckets is None:
             output: torch.Tensor = self._run(*inputs)
             return output
-        rows, width = inputs[0].shape
-        output = self._run(*self.buckets.padded(inputs, self._fills))
+        given = [one for one in inputs if one is not None]
+        rows, width = given[0].shape
+        output = self._run(*self.buckets.padded(given, self._fills))
         return output[:rows, :width]
 
     def warm_up(self, example: Sequence[torch.Tensor]) -> int:
@@ -75,7 +81,8 @@ def compile(
         Inputs on the device, of two rows or more.
     engine
         ``"auto"`` is TensorRT on CUDA and eager on a CPU, where eager was the fastest one measured
-        (``docs/engines.md``). Where TensorRT is not available, inductor replaces it and one line is logged.
+        (``docs/engines.md``). Where TensorRT is not available, inductor replaces it and one line is logged; eager
+        replaces OpenVINO.
     fills
         The value that pads each input without an effect on the output; zeros by default.
     buckets
@@ -96,7 +103,7 @@ def compile(
     >>> double.name, double(torch.ones(1, 2)).tolist()
     ('eager', [[2.0, 2.0]])
     """
-    fills, buckets = fills or [0] * len(example), buckets or Buckets()
+    fills, buckets = fills or [0] * len(example), buckets or (NARROW if engine == "openvino" else Buckets())
     folder = cache or default_cache()
     if engine == "auto":
         engine = "tensorrt" if device.type == "cuda" else "eager"
@@ -109,9 +116,15 @@ def compile(
     if engine == "inductor":
         os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(folder / "inductor"))
         return Compiled(engine, torch.compile(module, dynamic=True), fills, buckets)
+    if engine == "openvino":
+        try:
+            return Compiled(engine, openvino.build(module, example, buckets), fills, buckets)
+        except (ImportError, OSError, RuntimeError) as error:
+            log.warning("OpenVINO cannot serve here (%s): eager does", str(error).partition("\n")[0])
+            engine = "eager"
     if engine == "eager":
         return Compiled(engine, module, fills)
-    raise ValueError(f"there is no engine {engine!r}; there are auto, eager, inductor, tensorrt")
+    raise ValueError(f"there is no engine {engine!r}; there are {', '.join(get_args(EngineName))}")
 
 
 def default_cache() -> Path:

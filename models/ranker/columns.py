@@ -105,9 +105,7 @@ class Scaling:
             For how many rows of its request each stands, [n]; by default for itself.
         """
         found = np.empty((len(values), 2 * values.shape[1]), np.float32)
-        of = np.array([len(values)] if sizes is None else sizes, np.int64)
-        if len(values) != of.sum():
-            raise ValueError(f"requests of {of.sum()} rows together, and {len(values)} rows")
+        of = _sizes(values, sizes)
         standing = np.ones(len(values)) if counts is None else counts.astype(np.float64)
         _scale(np.ascontiguousarray(values, np.float32), of, standing, self.means, self.spreads, self.relative, found)
         return found
@@ -170,17 +168,27 @@ def means(values: npt.NDArray[Any], rows: npt.NDArray[np.int64], sizes: Sequence
     >>> means(np.array([[1.0], [3.0], [8.0]]), np.array([2, 0]), [2, 1]).tolist()
     [[8.0], [2.0]]
     """
-    starts, counts = _parts(values, sizes)
-    if not len(counts):
-        return np.zeros((len(rows), values.shape[1]))
-    found: Reals = np.add.reduceat(values, starts, dtype=np.float64) / counts[:, None]
-    return found[np.searchsorted(starts, rows, "right") - 1]
+    counts = _sizes(values, sizes)
+    found = _means(np.ascontiguousarray(values, np.float32), counts)
+    return found[np.searchsorted(np.cumsum(counts), rows, "right")]
 
 
-def _parts(values: npt.NDArray[Any], sizes: Sequence[int] | None) -> tuple[Numbers, Numbers]:
-    """Where the rows of each request that has some begin, and how many there are."""
-    counts = np.array([len(values)] if sizes is None else sizes, np.int64)
-    if len(values) != counts.sum():
-        raise ValueError(f"requests of {counts.sum()} rows together, and {len(values)} rows")
-    counts = counts[counts > 0]
-    return np.cumsum(counts) - counts, counts
+def _sizes(values: npt.NDArray[Any], sizes: Sequence[int] | None) -> Numbers:
+    """How many rows each request has."""
+    found = np.array([len(values)] if sizes is None else sizes, np.int64)
+    if len(values) != found.sum():
+        raise ValueError(f"requests of {found.sum()} rows together, and {len(values)} rows")
+    return found
+
+
+@compiled
+def _means(values: Floats, sizes: Numbers) -> Reals:
+    """The means of columns over the rows of each request, float64 [requests, F]; zero of none."""
+    found, end = np.zeros((len(sizes), values.shape[1])), 0
+    for request, size in enumerate(sizes):
+        start, end = end, end + size
+        for row in range(start, end):
+            for column in range(values.shape[1]):
+                found[request, column] += values[row, column]
+        found[request] /= max(size, 1)
+    return found

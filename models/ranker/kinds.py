@@ -123,8 +123,9 @@ class Linear:
         [-1.0, 2.0]
         """
         scaled = self.scaling(self.columns.take(features), sizes)
-        values, missing = np.split((scaled[rows] - means(scaled, rows, sizes)) * self.weights, 2, axis=1)
-        found: Floats = np.where(parts[:, self.columns.places], values + missing, 0.0).sum(1, dtype=np.float32)
+        apart = scaled[rows] - means(scaled, rows, sizes)
+        weights = np.where(np.tile(parts[:, self.columns.places], 2), self.weights, 0.0)
+        found: Floats = np.einsum("rf,rf->r", apart, weights).astype(np.float32)
         return found
 
 

@@ -16,6 +16,7 @@ import numpy as np
 from cachetools import LRUCache
 from numpy.typing import NDArray
 
+from streams.catalog.columns import Sink, Source, grown
 from streams.events.filters import IN_STOCK, Filter, item_numbers, item_values
 from streams.events.schema import Item
 
@@ -89,15 +90,15 @@ class Attributes:
     def put(self, slot: int, item: Item) -> None:
         """Hold an item's values, in place of what its slot held."""
         self.drop(slot)
+        clock = self._clock
         for name, value in islice(item_values(item), MOST_OF_AN_ITEM):
-            self._column(self._values, name).append(slot, self._clock, _hash(name, value), 0.0)
+            self._column(self._values, name).append(slot, clock, _hash(name, value), 0.0)
         for name, number in islice(item_numbers(item), MOST_OF_AN_ITEM):
-            self._column(self._numbers, name).append(slot, self._clock, _hash(name), number)
+            self._column(self._numbers, name).append(slot, clock, _hash(name), number)
 
     def drop(self, slot: int) -> None:
         """Hold nothing of a slot."""
-        if slot >= len(self._stamps):
-            self._stamps = np.concatenate([self._stamps, np.zeros(max(len(self._stamps), slot + 1), dtype=np.int64)])
+        self._stamps = grown(self._stamps, slot + 1)
         self._clock += 1
         self._stamps[slot] = self._clock
 
@@ -119,9 +120,35 @@ class Attributes:
         return found
 
     @property
+    def stamps(self) -> NDArray[np.int64]:
+        """When each slot was last written, the newest highest, int64 [slots or more]."""
+        return self._stamps
+
+    @property
     def nbytes(self) -> int:
         """Memory of the values, without the masks."""
         return self._stamps.nbytes + sum(one.nbytes for one in (*self._values.values(), *self._numbers.values()))
+
+    def save(self, to: Sink, slots: int) -> None:
+        """Write the first ``slots`` slots and all values, with room behind each column."""
+        to.array("attributes.stamps", self._stamps, slots)
+        to.value("attributes.clock", self._clock)
+        for kind, columns in (("values", self._values), ("numbers", self._numbers)):
+            sizes = [[place, column.used, column.used + max(64, column.used // 4)] for place, column in columns.items()]
+            to.value(f"attributes.{kind}", sizes)
+            for field in FIELDS[kind]:
+                held = [_sized(getattr(columns[place], field)[:used], size) for place, used, size in sizes]
+                to.pieces(f"attributes.{kind}.{field}", held or [getattr(NOTHING, field)[:0]])
+
+    def restore(self, source: Source) -> None:
+        """Read what :meth:`save` wrote."""
+        self._stamps, self._clock = source.array("attributes.stamps"), source.value("attributes.clock", int)
+        for kind, columns in (("values", self._values), ("numbers", self._numbers)):
+            fields, start = [source.array(f"attributes.{kind}.{field}") for field in FIELDS[kind]], 0
+            for place, used, size in source.value(f"attributes.{kind}", list[list[int]]):
+                slots, stamps, keys, *given = (field[start : start + size] for field in fields)
+                columns[place] = _Column(used, slots, stamps, keys, given[0] if given else np.zeros(0))
+                start += size
 
     def _mask(self, wanted: Filter, shown: Mask) -> Mask:
         mask = shown.copy()
@@ -146,69 +173,76 @@ class Attributes:
         place = _place(name)
         column = columns.get(place)
         if column is None:
-            column = columns[place] = _Column(numbers=columns is self._numbers)
+            column = columns[place] = _Column.empty(numbers=columns is self._numbers)
         column.make_room(self._stamps)
         return column
 
 
+@dataclass(slots=True)
 class _Column:
     """Entries ``(slot, stamp, key)``, of numbers also ``number``, in the order in which they were written."""
 
-    def __init__(self, numbers: bool = False) -> None:
-        self._used = 0
-        self._slots = np.zeros(64, dtype=np.int32)
-        self._stamps = np.zeros(64, dtype=np.int64)
-        self._keys = np.zeros(64, dtype=np.int64)
-        self._given = np.zeros(64 if numbers else 0, dtype=np.float64)
+    used: int
+    slots: NDArray[np.int32]
+    stamps: NDArray[np.int64]
+    keys: NDArray[np.int64]
+    given: NDArray[np.float64]
+
+    @classmethod
+    def empty(cls, numbers: bool) -> "_Column":
+        given = np.zeros(64 if numbers else 0)
+        return cls(0, np.zeros(64, np.int32), np.zeros(64, np.int64), np.zeros(64, np.int64), given)
 
     @property
     def nbytes(self) -> int:
-        return self._slots.nbytes + self._stamps.nbytes + self._keys.nbytes + self._given.nbytes
+        return self.slots.nbytes + self.stamps.nbytes + self.keys.nbytes + self.given.nbytes
 
     def append(self, slot: int, stamp: int, key: int, number: float) -> None:
-        at = self._used
-        self._slots[at], self._stamps[at], self._keys[at] = slot, stamp, key
-        if len(self._given):
-            self._given[at] = number
-        self._used += 1
+        at = self.used
+        self.slots[at], self.stamps[at], self.keys[at] = slot, stamp, key
+        if len(self.given):
+            self.given[at] = number
+        self.used += 1
 
     def make_room(self, stamps: NDArray[np.int64]) -> None:
         """If it is full, drop entries that are no longer valid; if most are, grow."""
-        if self._used < len(self._slots):
+        if self.used < len(self.slots):
             return
-        valid = np.flatnonzero(stamps[self._slots] == self._stamps)
-        size = len(self._slots) * (1 if 2 * len(valid) <= len(self._slots) else 2)
-        self._slots, self._stamps, self._keys = (
-            _grown(held[valid], size) for held in (self._slots, self._stamps, self._keys)
+        valid = np.flatnonzero(stamps[self.slots] == self.stamps)
+        size = len(self.slots) * (1 if 2 * len(valid) <= len(self.slots) else 2)
+        self.slots, self.stamps, self.keys = (
+            _sized(held[valid], size) for held in (self.slots, self.stamps, self.keys)
         )
-        if len(self._given):
-            self._given = _grown(self._given[valid], size)
-        self._used = len(valid)
+        if len(self.given):
+            self.given = _sized(self.given[valid], size)
+        self.used = len(valid)
 
     def equal(self, keys: Sequence[int], stamps: NDArray[np.int64]) -> Slots:
         """The slots with an entry of one of these keys."""
-        held = self._keys[: self._used]
+        held = self.keys[: self.used]
         return self._valid(held == keys[0] if len(keys) == 1 else np.isin(held, keys), stamps)
 
     def between(self, key: int, low: float, high: float, stamps: NDArray[np.int64]) -> Slots:
         """The slots with a number of this key within two bounds, both inclusive."""
-        given = self._given[: self._used]
-        return self._valid((self._keys[: self._used] == key) & (given >= low) & (given <= high), stamps)
+        given = self.given[: self.used]
+        return self._valid((self.keys[: self.used] == key) & (given >= low) & (given <= high), stamps)
 
     def _valid(self, hits: Mask, stamps: NDArray[np.int64]) -> Slots:
         at = np.flatnonzero(hits)
-        slots = self._slots[at]
-        valid: Slots = slots[stamps[slots] == self._stamps[at]].astype(np.int64)
+        slots = self.slots[at]
+        valid: Slots = slots[stamps[slots] == self.stamps[at]].astype(np.int64)
         return valid
 
 
-NOTHING = _Column(numbers=True)
+NOTHING = _Column.empty(numbers=True)
+
+FIELDS = {"values": ("slots", "stamps", "keys"), "numbers": ("slots", "stamps", "keys", "given")}
 
 
-def _grown(held: NDArray[Any], size: int) -> NDArray[Any]:
-    grown = np.zeros(size, dtype=held.dtype)
-    grown[: len(held)] = held
-    return grown
+def _sized(held: NDArray[Any], size: int) -> NDArray[Any]:
+    sized = np.zeros(size, dtype=held.dtype)
+    sized[: len(held)] = held
+    return sized
 
 
 def _hash(*parts: str) -> int:

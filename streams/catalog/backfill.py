@@ -18,7 +18,9 @@ from streams.catalog.catalog import Catalog
 from streams.catalog.embedding import Origin, key, parse
 from streams.catalog.item_encoder import CHUNK, ItemEncoder
 from streams.catalog.replication import Follower, yield_cpu
+from streams.catalog.snapshot import Snapshots
 from streams.catalog.topic_index import TopicIndex
+from streams.config import CatalogueConfig
 from streams.events.decode import Refusal
 from streams.events.schema import Item
 from streams.kafka.consumer import Consumer
@@ -180,9 +182,11 @@ class CatalogMaintenance:
         item_encoder: ItemEncoder,
         owned: Callable[[], Set[int]],
         background: bool = False,
+        snapshots: Snapshots | None = None,
+        config: CatalogueConfig | None = None,
     ) -> None:
         meter = item_encoder.meter
-        self.follower = Follower(open_consumer(), catalogue, meter, background)
+        self.follower = Follower(open_consumer(), catalogue, meter, background, snapshots, config)
         self.backfill = Backfill(open_consumer, self.follower, item_encoder, owned)
         self.tombstones = TombstoneWriter(self.topic_index, item_encoder.send, meter, item_encoder.topics, owned)
 

@@ -1,19 +1,23 @@
 """Follows ``liveshelf.embeddings`` from its beginning, so that this worker holds the whole encoded catalogue.
 
 Every worker reads all partitions, in no group and without commits. It is ready once it has read what was there when it
-started. Knows what a change is. The catalogue applies changes; the topic index records what the topic holds.
+started; from a snapshot on, where there is one. Knows what a change is. The catalogue applies changes; the topic index
+records what the topic holds.
 """
 
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from models.encoded import EncodedError
 from streams.catalog.catalog import Catalog, Change
+from streams.catalog.checkpoints import Checkpoints
 from streams.catalog.embedding import Entry, parse, place
+from streams.catalog.snapshot import Snapshots
 from streams.catalog.topic_index import TopicIndex
+from streams.config import CatalogueConfig
 from streams.events.decode import Refusal, refuse
 from streams.kafka.consumer import Consumer
 from streams.kafka.guard import Guard, parsed
@@ -66,6 +70,8 @@ class Follower:
         Reads the embeddings topic, in no group, from the earliest record.
     background
         Whether another catalogue serves meanwhile: then serving has priority; this takes half of the spare time.
+    snapshots
+        Where the catalogue's snapshots are, if there are to be any; ``config`` says how often one is written.
 
     Attributes
     ----------
@@ -77,10 +83,21 @@ class Follower:
         Called, once ready, with items that are no longer on sale, each with its partition of ``shop.items``.
     """
 
-    def __init__(self, consumer: Consumer, catalogue: Catalog, meter: Meter, background: bool = False) -> None:
+    def __init__(
+        self,
+        consumer: Consumer,
+        catalogue: Catalog,
+        meter: Meter,
+        background: bool = False,
+        snapshots: Snapshots | None = None,
+        config: CatalogueConfig | None = None,
+    ) -> None:
         self.consumer = consumer
         self.catalogue, self.meter, self.background = catalogue, meter, background
         self.topic_index = TopicIndex(catalogue.encoder.version)
+        self.checkpoints: Checkpoints | None = None
+        if snapshots is not None:
+            self.checkpoints = Checkpoints(snapshots, catalogue, self.topic_index, config or CatalogueConfig())
         self.ready = asyncio.Event()
         self._guard = Guard("embeddings", parse, meter)
         self.on_withdrawn: Callable[[list[tuple[str, int]]], None] | None = None
@@ -91,10 +108,11 @@ class Follower:
         await self.consumer.start()
         try:
             ends = await self.consumer.end_offsets(self.consumer.assignment())
+            await self._resume(ends)
             committed = time.monotonic()
             while True:
                 if not self.ready.is_set() and self.consumer.passed(ends):
-                    self.catalogue.commit()
+                    await self._commit()
                     log.info("catalogue ready: %d items", len(self.catalogue))
                     self.ready.set()
                 fetched = await self.consumer.getmany(timeout_ms=int(COMMIT_EVERY_S * 1000), max_records=self._chunk())
@@ -104,14 +122,33 @@ class Follower:
                     self._take(changes)
                     self.meter.count("items.changed", len(changes))
                 if self.ready.is_set() and (not fetched or time.monotonic() - committed >= COMMIT_EVERY_S):
-                    self.catalogue.commit()
+                    await self._commit()
                     committed = time.monotonic()
                 for partition, messages in fetched.items():
                     self._next[partition.partition] = messages[-1].offset + 1
+                if self.checkpoints is not None:
+                    self.checkpoints.passed(fetched)
+                    if self.ready.is_set() and self.checkpoints.due(time.monotonic()):
+                        await self._commit()
+                        self.checkpoints.write(time.monotonic())
                 if self.background:
                     await yield_cpu(time.perf_counter() - began)
         finally:
             await self.consumer.stop()
+            if self.checkpoints is not None:
+                self.checkpoints.close()
+
+    async def _resume(self, ends: Mapping[Any, int]) -> None:
+        """Read on from a snapshot, if there is one."""
+        if self.checkpoints is not None:
+            self._next = dict(await self.checkpoints.resume(self.consumer, ends))
+            for partition in ends:
+                if partition.partition in self._next:
+                    self.consumer.seek(partition, self._next[partition.partition])
+
+    async def _commit(self) -> None:
+        """Make changes visible to lexical search: in a thread, since the disk may have to be waited for."""
+        await asyncio.to_thread(self.catalogue.commit)
 
     async def passed(self, message: Any) -> None:
         """Wait until a record of the topic has been applied."""

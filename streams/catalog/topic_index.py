@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterable
 
 from cachetools import FIFOCache
 
+from streams.catalog.columns import Names, Origins, Sink, Source
 from streams.catalog.embedding import Origin
 
 DELETES_KEPT = 100_000
@@ -55,9 +56,10 @@ class TopicIndex:
     def __init__(self, encoder: str) -> None:
         self.encoder = encoder
         self.outdated: set[tuple[str, str]] = set()
-        self._held: dict[str, dict[str, Origin]] = {encoder: {}}
+        self._names = Names()
+        self._held: dict[str, Origins] = {encoder: Origins()}
+        self._newest = Origins()
         self._unusable: dict[str, Origin] = {}
-        self._newest: dict[str, Origin] = {}
         self._deleted: FIFOCache[str, Origin] = FIFOCache(DELETES_KEPT)
         self._behind: dict[str, int] = {}
         self._behind_by = Counter[int]()
@@ -79,11 +81,11 @@ class TopicIndex:
     @property
     def progress(self) -> float:
         """The share of live items whose newest state is held for the encoder, 0 to 1."""
-        return 1.0 - len(self._behind) / len(self) if self._newest else 1.0
+        return 1.0 - len(self._behind) / len(self) if len(self) else 1.0
 
     def encoders(self) -> list[str]:
         """Encoders that any item is held for."""
-        return [encoder for encoder, held in self._held.items() if held]
+        return [encoder for encoder, held in self._held.items() if len(held)]
 
     def held(self, encoder: str) -> int:
         """How many items are held for an encoder, whatever their state."""
@@ -91,7 +93,7 @@ class TopicIndex:
 
     def put(self, item_id: str, encoder: str, origin: Origin) -> bool:
         """Record an encoded item; returns whether a catalogue should apply it: it should if no later state is known."""
-        self._held.setdefault(encoder, {})[item_id] = origin
+        self._held.setdefault(encoder, Origins()).put(self._names.number(item_id), origin)
         self._clear_unusable(item_id, encoder)
         later = self._update_newest(item_id, origin)
         self._review(item_id)
@@ -100,11 +102,10 @@ class TopicIndex:
     def delete(self, item_id: str, encoder: str, origin: Origin) -> bool:
         """Record a delete of the item, published for one encoder. Older records of other encoders count as deleted too.
         Returns whether the delete is the latest known state of the item."""
-        self._held.get(encoder, {}).pop(item_id, None)
-        self._clear_unusable(item_id, encoder)
+        self._drop(item_id, encoder)
         later = origin.after(self.known(item_id))
         if later is not None:
-            self._newest.pop(item_id, None)
+            self._newest.drop(self._names.find(item_id))
             self._unusable.pop(item_id, None)
             self._deleted[item_id] = later
         self._review(item_id)
@@ -112,11 +113,12 @@ class TopicIndex:
 
     def forget(self, item_id: str, encoder: str) -> None:
         """Record that one encoder's record was removed; the item itself is not deleted."""
-        self._held.get(encoder, {}).pop(item_id, None)
-        self._clear_unusable(item_id, encoder)
-        if self._newest.pop(item_id, None) is not None:
-            for states in (*self._held.values(), self._unusable):
-                if (origin := states.get(item_id)) is not None:
+        self._drop(item_id, encoder)
+        number = self._names.find(item_id)
+        if self._newest.get(number) is not None:
+            self._newest.drop(number)
+            for origin in (*(held.get(number) for held in self._held.values()), self._unusable.get(item_id)):
+                if origin is not None:
                     self._update_newest(item_id, origin)
         self._review(item_id)
 
@@ -135,19 +137,24 @@ class TopicIndex:
 
     def known(self, item_id: str) -> Origin | None:
         """The latest known state of an item, or its delete."""
-        return self._newest.get(item_id) or self._deleted.get(item_id)
+        return self._newest.get(self._names.find(item_id)) or self._deleted.get(item_id)
 
     def live(self, item_id: str) -> bool:
         """Whether an item is held for any encoder and not deleted since."""
-        return item_id in self._newest
+        return self._newest.get(self._names.find(item_id)) is not None
 
     def _update_newest(self, item_id: str, origin: Origin) -> bool:
         """Record a state of a live item; returns whether no later state is known."""
         later = origin.after(self.known(item_id))
         if later is not None:
             self._deleted.pop(item_id, None)
-            self._newest[item_id] = later
+            self._newest.put(self._names.number(item_id), later)
         return later is not None
+
+    def _drop(self, item_id: str, encoder: str) -> None:
+        if encoder in self._held:
+            self._held[encoder].drop(self._names.find(item_id))
+        self._clear_unusable(item_id, encoder)
 
     def _clear_unusable(self, item_id: str, encoder: str) -> None:
         if encoder == self.encoder:
@@ -159,7 +166,7 @@ class TopicIndex:
 
     def wants(self, item_id: str, origin: Origin) -> bool:
         """Whether this state of an item is its newest and not held for the encoder."""
-        return item_id in self._behind and self._newest[item_id] == origin
+        return item_id in self._behind and self._newest.get(self._names.find(item_id)) == origin
 
     def deleted(self, item_id: str) -> Origin | None:
         """The delete of an item, which its outdated records are older than."""
@@ -185,23 +192,60 @@ class TopicIndex:
         [('y', 'a')]
         """
         return [
-            (item_id, encoder)
+            (self._names.name(number), encoder)
             for encoder, held in self._held.items()
             if encoder not in keep
-            for item_id, origin in held.items()
-            if origin.partition in owned
+            for number in held.numbers().tolist()
+            if (origin := held.get(number)) is not None and origin.partition in owned
         ]
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of names and origins, shared or not."""
+        return self._names.nbytes + self._newest.nbytes + sum(held.nbytes for held in self._held.values())
+
+    def save(self, to: Sink) -> None:
+        """Write all."""
+        self._names.save(to, "topic.names")
+        self._newest.save(to, "topic.newest")
+        for place, held in enumerate(self._held.values()):
+            held.save(to, f"topic.held.{place}")
+        to.value("topic.encoders", list(self._held))
+        to.value("topic.unusable", self._unusable)
+        to.value("topic.deleted", list(self._deleted.items()))
+
+    def restore(self, source: Source) -> None:
+        """Read what :meth:`save` wrote for the same encoder."""
+        names, newest = Names(), Origins()
+        held = {encoder: Origins() for encoder in source.value("topic.encoders", list[str])}
+        names.restore(source, "topic.names")
+        newest.restore(source, "topic.newest")
+        for place, origins in enumerate(held.values()):
+            origins.restore(source, f"topic.held.{place}")
+        unusable = source.value("topic.unusable", dict[str, Origin])
+        deleted = source.value("topic.deleted", list[tuple[str, Origin]])
+        self._names, self._newest, self._held, self._unusable = names, newest, held, unusable
+        self._deleted.update(deleted)
+        self._review_all()
+
+    def _review_all(self) -> None:
+        """Recompute what :meth:`_review` does, of the few items where the encoder's state is not the newest one."""
+        doubtful = self._newest.differing(self._held[self.encoder]).tolist()
+        for item_id in (*map(self._names.name, doubtful), *self._deleted):
+            self._review(item_id)
 
     def _review(self, item_id: str) -> None:
         """Recompute which of an item's records its delete makes outdated, and whether the encoder is behind."""
-        deleted = self._deleted.get(item_id)
+        deleted, number = self._deleted.get(item_id), self._names.find(item_id)
         for encoder, items in self._held.items():
-            held = items.get(item_id)
+            held = items.get(number)
             gone = held is not None and deleted is not None and held.before(deleted)
             (self.outdated.add if gone else self.outdated.discard)((item_id, encoder))
         if (partition := self._behind.pop(item_id, None)) is not None:
             self._behind_by[partition] -= 1
-        newest = self._newest.get(item_id)
-        if newest is not None and self._held[self.encoder].get(item_id) != newest:
+        newest = self._newest.get(number)
+        if newest is not None and self._held[self.encoder].get(number) != newest:
             self._behind[item_id] = newest.partition
             self._behind_by[newest.partition] += 1
+        if newest is None and all(items.get(number) is None for items in self._held.values()):
+            self._names.drop(item_id)

@@ -3,6 +3,7 @@
 Knows places of items, times and vectors; nothing of files, models, Redis, or of what is ranked with the features.
 """
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
@@ -258,11 +259,12 @@ class Behaviour:
 
         ``own`` are the shopper's items by demand; ``linear``, ``together``, ``week``, ``day`` and ``new`` are others.
         """
-        owns, owned, found = scores.owns, scores.owned, dict[str, Sequence[Places]]()
+        owned, found = scores.owned, dict[str, Sequence[Places]]()
         for source, limit in limits.items():
             match source:
                 case "own":
-                    found[source] = [_best(own.places, own.demand, limit) for own in owns]
+                    order = np.lexsort((owned.places, -owned.demand, owned.shopper))
+                    found[source] = [some[:limit] for some in owned.each(owned.places[order])]
                 case "together":
                     sums = scores.paired.sums
                     found[source] = _best_others(sums.starts, sums.others, sums.values[1], owned, scores.room, limit)
@@ -272,7 +274,7 @@ class Behaviour:
                     found[source] = _best_others(linear.starts, others, linear.values[2], owned, scores.room, limit)
                 case "week" | "day" | "new":
                     found[source] = self._listed(getattr(self.lists, source), owned, scores.room, limit)
-        return [{source: lists[number] for source, lists in found.items()} for number in range(len(owns))]
+        return [{source: lists[number] for source, lists in found.items()} for number in range(owned.shoppers)]
 
     def _listed(self, listed: Places, owned: Owned, room: int, limit: int) -> list[Places]:
         """For each shopper the first of a list that are not the shopper's own."""
@@ -385,31 +387,30 @@ def text_matches(vectors: Iterable[Reals], owns: Sequence[Reals], since: Sequenc
         for some, own, days in zip(vectors, owns, since, strict=True):
             begin, end = end, end + len(some)
             if len(own):
-                weights = np.exp2(-days / 30).astype(np.float32)
+                weights = np.exp2(days / -30).astype(np.float32)
                 centre = weights @ own
-                centre /= max(float(np.linalg.norm(centre)), 1e-9)
-                cosines = some @ np.concatenate([centre[None], own]).T
-                _match(cosines, weights, found.features[begin:end], found.nearest[begin:end], found.cosines[begin:end])
+                length = max(math.sqrt(centre @ centre), 1e-9)
+                part = slice(begin, end)
+                _match(some @ own.T, weights, length, found.features[part], found.nearest[part], found.cosines[part])
     return found
 
 
 @compiled
-def _match(cosines: Reals, weights: Reals, features: Reals, nearest: Places, best: Reals) -> None:
-    """What :func:`text_matches` says of the items of one shopper, given their cosines to the centre and to each of the
-    shopper's."""
+def _match(cosines: Reals, weights: Reals, length: float, features: Reals, nearest: Places, best: Reals) -> None:
+    """What :func:`text_matches` says of the items of one shopper, given their cosines to the shopper's, the weights of
+    these, and the length of their weighted sum."""
     for row in range(len(cosines)):
-        centre, newest, weighted, most, at = cosines[row, 0], -np.inf, -np.inf, -np.inf, 0
-        finite = np.isfinite(centre)
+        centre, newest, weighted, most, at = 0.0, -np.inf, -np.inf, -np.inf, 0
         for number in range(len(weights)):
-            cosine = cosines[row, number + 1]
-            finite = finite and np.isfinite(cosine)
+            cosine = cosines[row, number]
+            centre += weights[number] * cosine
             if cosine > most:
                 most, at = cosine, number
             weighted = max(weighted, cosine * (np.float32(0.5) + np.float32(0.5) * weights[number]))
             if number < NEWEST:
                 newest = max(newest, cosine)
-        if finite:
-            features[row, 0], features[row, 1], features[row, 2] = centre, weighted, newest
+        if np.isfinite(centre):
+            features[row, 0], features[row, 1], features[row, 2] = centre / length, weighted, newest
             nearest[row], best[row] = at, most
 
 

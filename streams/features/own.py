@@ -7,7 +7,7 @@ are scored.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -30,7 +30,7 @@ ROW = np.dtype([("times", "<u4"), ("demand", "<f8"), ("first", "<u4"), ("last", 
 0: never), and the last touch (s)."""
 
 Rows = npt.NDArray[np.void]
-A = TypeVar("A", bound=npt.NDArray[Any])
+T = TypeVar("T", bound=np.generic)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -90,12 +90,22 @@ class OwnItems:
         shopper = np.repeat(np.arange(len(sizes)), sizes)
         order = np.argsort(keys_of(shopper, PLACE - rows["touched"].astype(np.int64)), kind="stable")
         whole = cls._ordered(places[order], rows[order])
-        columns = [getattr(whole, name) for name in ("places", "times", "demand", "first_ms", "last_ms", "touched_ms")]
         visits_ms = np.array([at for some in visits_s for at in sorted(some)], np.float64) * 1000.0
         found, end, last = [], 0, 0
         for size, some in zip(sizes, visits_s, strict=True):
             begin, end, first, last = end, end + size, last, last + len(some)
-            found.append(cls(*(column[begin:end] for column in columns), visits_ms[first:last]))
+            one, at = slice(begin, end), slice(first, last)
+            found.append(
+                cls(
+                    whole.places[one],
+                    whole.times[one],
+                    whole.demand[one],
+                    whole.first_ms[one],
+                    whole.last_ms[one],
+                    whole.touched_ms[one],
+                    visits_ms[at],
+                )
+            )
         return found
 
     @classmethod
@@ -259,7 +269,7 @@ def numbered(starts: Places, values: Places, room: int) -> tuple[Places, Places,
     return begins, firsts[:count].copy(), of
 
 
-def parts(values: A, starts: Places) -> list[A]:
+def parts(values: npt.NDArray[T], starts: Places) -> list[npt.NDArray[T]]:
     """Views of an array from each start to the next one.
 
     Examples
@@ -330,8 +340,8 @@ class Owned:
 
     def _prices(self, price: Floats) -> tuple[Floats, Floats]:
         """Of each shopper the usual price and its spread, float64 [b], given those of the items."""
-        weights = np.where(np.isnan(price), 0.0, np.maximum(self.times, 0.2))
-        price = np.nan_to_num(price)
+        known = ~np.isnan(price)
+        weights, price = np.where(known, np.maximum(self.times, 0.2), 0.0), np.where(known, price, 0.0)
         total, sums, squares = (
             np.bincount(self.shopper, values, self.shoppers)
             for values in (weights, weights * price, weights * price**2)
@@ -351,7 +361,7 @@ class Owned:
         """The numbers of the items of each shopper that were touched last."""
         return np.flatnonzero(np.arange(len(self.places)) - self.starts[self.shopper] < most)
 
-    def each(self, values: Floats) -> list[Floats]:
+    def each(self, values: npt.NDArray[T]) -> list[npt.NDArray[T]]:
         """The values of items, [m], by shopper; views."""
         return parts(values, self.starts)
 

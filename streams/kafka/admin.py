@@ -4,16 +4,25 @@ The only module that imports that library; everything else uses aiokafka. Knows 
 the project's topics or records.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Generator, Iterable, Mapping
+from contextlib import closing
 from typing import Any, Self
 
-from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
+from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.admin import ConfigResource, ConfigResourceType
 from kafka.errors import KafkaConnectionError, KafkaError, TopicAlreadyExistsError
 
 from streams.config import KafkaConfig
 
-__all__ = ["Admin", "KafkaConnectionError", "KafkaError", "TopicAlreadyExistsError", "newest_consumer", "producer"]
+__all__ = [
+    "Admin",
+    "KafkaConnectionError",
+    "KafkaError",
+    "TopicAlreadyExistsError",
+    "behind",
+    "newest_consumer",
+    "producer",
+]
 
 
 class Admin:
@@ -74,6 +83,18 @@ class Admin:
 def producer(kafka: KafkaConfig, **options: Any) -> Any:
     """The library's producer, with these options besides the connection's."""
     return KafkaProducer(**kafka.client(), **options)
+
+
+def behind(kafka: KafkaConfig, group: str, topic: str) -> Generator[int, None, None]:
+    """How many of the records that a topic holds at first a group has not committed yet: now, and whenever the next is
+    asked for. Close it at the end."""
+    # It is assigned nothing, so it joins no group.
+    with closing(KafkaConsumer(**kafka.client(), group_id=group, enable_auto_commit=False)) as consumer:
+        partitions = [TopicPartition(topic, at) for at in consumer.partitions_for_topic(topic) or ()]
+        starts, ends = consumer.beginning_offsets(partitions), consumer.end_offsets(partitions)
+        while True:
+            done = {at: consumer.committed(at) or 0 for at in partitions}
+            yield sum(max(0, ends[at] - max(starts[at], done[at])) for at in partitions)
 
 
 def newest_consumer(kafka: KafkaConfig, *topics: str) -> Any:

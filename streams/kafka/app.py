@@ -115,25 +115,18 @@ class BatchTaker:
         process: Callable[[Sequence[Record]], Awaitable[Sent]],
         acknowledging: list[asyncio.Task[None]],
     ) -> None:
-        batch: list[Any] = []
-        waited = False
         async for event in stream.noack().events():
-            batch.append(event)
+            batch = [event, *_waiting(stream, size - 1)]
             if len(batch) < size:
-                arriving = stream.channel.queue
-                if arriving.empty() and not waited:
-                    # Events that Faust's thread read while a model computed arrive a moment later.
-                    await asyncio.sleep(self.wait_s)
-                    waited = True
-                if not arriving.empty():
-                    continue
+                # Events that Faust's thread read while a model computed arrive a moment later.
+                await asyncio.sleep(self.wait_s)
+                batch += _waiting(stream, size - len(batch))
             records = [record(taken.message) for taken in batch]
             with or_leave(where=place(records)):
                 sent = await process(await self.schemas.decoded(records))
                 for last in acknowledging:
                     await last
             acknowledging[:] = [asyncio.create_task(self._acknowledge(batch, sent, place(records)))]
-            batch, waited = [], False
 
     async def _acknowledge(self, events: Sequence[Any], sent: Sent, where: str) -> None:
         with or_leave(where=where):
@@ -141,6 +134,17 @@ class BatchTaker:
             for event in events:
                 event.ack()
             self.progress()
+
+
+def _waiting(stream: Any, most: int) -> list[Any]:
+    """Events that wait in a stream's queue. The stream gives them too, but one by one and at several times the cost. As
+    it does, leave out what a partition gave before it was assigned anew."""
+    app, queue, found = stream.app, stream.channel.queue, list[Any]()
+    while len(found) < most and not queue.empty():
+        event = queue.get_nowait()
+        if app.flow_control.is_active() and event.message.generation_id == app.consumer_generation_id:
+            found.append(event)
+    return found
 
 
 async def leave_when_stalled(app: Any, watchdog: Watchdog, excused: Callable[[], bool]) -> None:

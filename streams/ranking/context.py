@@ -42,10 +42,9 @@ class Queries:
         """Encode the queries that are not cached, in one pass; returns how many there were."""
         new = [query for query in dict.fromkeys(queries) if query not in self._kept]
         if new:
-            encoded, pieces = self.encoder.encode_queries(new), self.encoder.word_pieces(new)
-            words = self.encoder.words(new, self.encoder.max_query_tokens)
-            for query, of, split, own in zip(new, encoded, pieces, words, strict=True):
-                self._kept[query] = ReadQuery(of, tuple(split[:MOST_PIECES]), own)
+            read, pieces = self.encoder.read_queries(new), self.encoder.word_pieces(new)
+            for query, (encoded, words), split in zip(new, read, pieces, strict=True):
+                self._kept[query] = ReadQuery(encoded, tuple(split[:MOST_PIECES]), words)
         return len(new)
 
     def get(self, query: str) -> ReadQuery:

@@ -147,7 +147,8 @@ def _best(feeds: Sequence[ShownFeed], shown: Numbers, holds: Flags, ranker: Rank
         at = np.empty(len(batch.slots), np.int64)
         at[every] = np.arange(len(every))
         whole = [len(feed.ranked.rows) for feed in feeds]
-        owed = ranker.owed(batch.features[every], at[shown[row]], _PARTS[kind], whole)
+        features = batch.features if len(every) == len(batch.slots) else batch.features[every]
+        owed = ranker.owed(features, at[shown[row]], _PARTS[kind], whole)
         worth[row, kind] = owed / spreads[row]
     worth[:, KINDS.index("like")] += np.concatenate([feed.by_scorer[feed.rows] for feed in feeds])
     return np.where(holds.any(1), worth.argmax(1), -1)

@@ -3,7 +3,7 @@
 Knows a worker's catalogue and statistics; nothing of the scorer, of the policy, nor of where statistics come from.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from itertools import pairwise
@@ -19,7 +19,7 @@ from streams.config import CandidatesConfig
 from streams.features.behaviour import FEATURES, PAIRED_OWN, Behaviour, Scores, text_matches
 from streams.features.item_model import ItemModel
 from streams.features.items import DAY_MS, ItemStatistics
-from streams.features.own import ROW, OwnItems, own_variants, parts
+from streams.features.own import ROW, OwnItems, numbered, own_variants, parts
 from streams.features.shopper import Asked, Shopper
 from streams.ranking.alignment import Alignment
 from streams.ranking.candidates import Candidates, Source, unions
@@ -259,7 +259,7 @@ class Feeds:
         """The best candidates by behaviour of each feed, at most ``caps.total``."""
         if not feeds:
             return []
-        items, store = self.behaviour.items, self.catalogue.item_store
+        items = self.behaviour.items
         owned = np.concatenate([feed.own.places for feed in feeds])
         slots = self.alignment.slots(owned)
         self.alignment.price(owned, slots)
@@ -273,16 +273,15 @@ class Feeds:
         places = self.alignment.places(every)
         self.alignment.price(places, every)
         text = text_matches(
-            (store.pooled(one.slots) for one in merged),
+            self._vectors(every, starts),
             parts(past.vectors, past.starts),
             parts(past.since, past.starts),
             len(every),
         )
         features = self.behaviour.features(known, parts(places, starts), text.features)
         scores = (self.ranker.first or self.ranker.ranker).scores(features, sizes)
-        kept = [begin + self._best(scores[begin:end]) for begin, end in pairwise(starts.tolist())]
-        rows, sizes = np.concatenate(kept), [len(some) for some in kept]
-        features = features[rows]
+        rows, sizes = self._best(scores, starts)
+        features = np.ascontiguousarray(features[rows])
         scores = scores[rows] if self.ranker.first is None else self.ranker.ranker.scores(features, sizes)
         return RankedFeeds(
             np.cumsum([0, *sizes]),
@@ -298,18 +297,33 @@ class Feeds:
             items,
         ).feeds()
 
-    def _best(self, order: Floats) -> Slots:
-        """The numbers of the candidates that stay, ascending."""
-        if len(order) <= self.caps.total:
-            return np.arange(len(order))
-        found: Slots = np.sort(np.argpartition(-order, self.caps.total)[: self.caps.total])
-        return found
+    def _vectors(self, slots: Slots, starts: Slots) -> Iterator[Floats]:
+        """The vectors of each feed's candidates, each array until the next is asked for. What several feeds have is
+        read once: most of them have the most bought and the newest items."""
+        _, firsts, of = numbered(np.array([0, len(slots)]), slots, len(self.catalogue.since))
+        found = self.catalogue.item_store.pooled(slots[firsts])
+        if len(starts) == 2:
+            yield found
+            return
+        room = np.empty((int(np.diff(starts).max()), found.shape[1]), np.float32)
+        for numbers in parts(of, starts):
+            yield np.take(found, numbers, axis=0, out=room[: len(numbers)], mode="clip")
+
+    def _best(self, scores: Floats, starts: Slots) -> tuple[Slots, list[int]]:
+        """The rows of the candidates of each feed that stay, ascending, and how many there are."""
+        bits = scores.view(np.int32)
+        ascending = np.where(bits < 0, bits ^ np.int32(2**31 - 1), bits).astype(np.int64)  # in the order of the scores
+        sizes = np.diff(starts)
+        keys = (np.repeat(np.arange(len(sizes)), sizes) << 32) + (2**31 - ascending)
+        ranked = np.argsort(keys)
+        kept = np.arange(len(scores)) - np.repeat(starts[:-1], sizes) < self.caps.total
+        return np.sort(ranked[kept]), np.minimum(sizes, self.caps.total).tolist()
 
     def _candidates(self, feeds: Sequence[Feed], scores: Scores) -> list[Candidates]:
         """The union of all sources for each feed, at most :data:`MOST`."""
         limits: dict[Source, int] = {source: getattr(self.caps, source) for source in get_args(Source)}
         filtered = any(feed.matching is not None for feed in feeds)
-        searched = {one: limits[one] and SEARCHED if filtered else limits[one] for one in BY_BEHAVIOUR}
+        searched: dict[str, int] = {one: limits[one] and SEARCHED if filtered else limits[one] for one in BY_BEHAVIOUR}
         brought = self.behaviour.candidates(scores, searched)
         slots = self.alignment.slots(np.concatenate([places for one in brought for places in one.values()]))
         gone, live, end = bool((slots < 0).any()), self.catalogue.live, 0

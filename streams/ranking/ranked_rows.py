@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from streams.catalog.catalog import Catalog
 from streams.events.shelf import OTHERS, RankedRows
 from streams.features.behaviour import COLUMNS, FEATURES
-from streams.features.own import NOTHING, located
+from streams.features.own import NOTHING, keys_of
 from streams.ranking.feeds import Ranked, RankedFeeds
 
 LARGEST = 65_504.0
@@ -62,16 +62,17 @@ def ranked_rows(feeds: Sequence[Shown], catalogue: Catalog, popularity: Floats) 
         return []
     batch = feeds[0].ranked.batch
     free = _free(feeds, batch)
-    unshown = [one.ranked.rows[free[one.ranked.rows]].tolist() for one in feeds]
+    unshown = [some[free[some]].tolist() for some in (one.ranked.rows for one in feeds)]
     others = [Random(one.seed).sample(some, min(OTHERS, len(some))) for one, some in zip(feeds, unshown, strict=True)]
-    rows = [(*one.ranked.rows[one.rows].tolist(), *some) for one, some in zip(feeds, others, strict=True)]
-    values = np.clip(batch.features[[row for some in rows for row in some]], -LARGEST, LARGEST).astype("<f2")
+    rows = [[*one.ranked.rows[one.rows].tolist(), *some] for one, some in zip(feeds, others, strict=True)]
+    every = np.array([row for some in rows for row in some], np.int64)
+    values = np.clip(batch.features[every], -LARGEST, LARGEST).astype("<f2")
     slots = batch.slots[np.array([row for some in others for row in some], np.int64)]
     ids = iter(catalogue.ids(slots))
     demand = iter(popularity[slots].astype(np.float64).round(3).tolist())
     found, end = [], 0
-    for one, every, free_rows, drawn in zip(feeds, rows, unshown, others, strict=True):
-        begin, end = end, end + len(every)
+    for one, mine, free_rows, drawn in zip(feeds, rows, unshown, others, strict=True):
+        begin, end = end, end + len(mine)
         found.append(
             RankedRows(
                 columns=COLUMNS,
@@ -87,17 +88,13 @@ def ranked_rows(feeds: Sequence[Shown], catalogue: Catalog, popularity: Floats) 
 
 def _free(feeds: Sequence[Shown], batch: RankedFeeds) -> NDArray[np.bool_]:
     """Which candidates of a batch are neither shown nor withheld, bool [n]."""
-    free = np.ones(len(batch.slots), np.bool_)
+    withheld = {one.ranked.number: one.withheld for one in feeds}
+    slots = [withheld.get(number, NOTHING) for number in range(len(batch))]
+    numbers = np.repeat(np.arange(len(batch)), np.diff(batch.starts))
+    of_withheld = np.repeat(np.arange(len(batch)), [len(some) for some in slots])
+    free = ~np.isin(keys_of(numbers, batch.slots), keys_of(of_withheld, np.concatenate(slots)))
     for one in feeds:
         free[one.ranked.rows[one.rows]] = False
-    room = int(max(batch.slots.max(initial=0), *(one.withheld.max(initial=0) for one in feeds))) + 1
-    starts, order = batch.starts, [one.ranked.number for one in feeds]
-    withheld = [NOTHING] * len(batch)
-    for number, one in zip(order, feeds, strict=True):
-        withheld[number] = one.withheld
-    withheld_starts = np.cumsum([0, *map(len, withheld)])
-    at = located(starts, batch.slots, withheld_starts, np.concatenate(withheld), room)
-    free[at[at >= 0]] = False
     return free
 
 

@@ -172,6 +172,7 @@ def _encoder(chosen: Parts, model: ModelConfig) -> Encoder:
         max_query_tokens=model.max_query_tokens,
         device=model.device,
         engine=model.engine,
+        query_engine=model.query_engine,
         adapter=chosen.adapter,
         said=chosen.said,
     )

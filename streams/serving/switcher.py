@@ -13,6 +13,7 @@ import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from contextlib import suppress
 from functools import partial
+from pathlib import Path
 from weakref import WeakKeyDictionary
 
 from models.constant import ConstantScorer
@@ -26,6 +27,7 @@ from streams.catalog.backfill import CatalogMaintenance
 from streams.catalog.catalog import Catalog
 from streams.catalog.embedding import Origin
 from streams.catalog.item_encoder import ItemEncoder
+from streams.catalog.snapshot import Snapshots
 from streams.catalog.topic_index import TopicIndex
 from streams.clock import wall_ms
 from streams.config import ModelConfig, StreamsConfig
@@ -165,8 +167,16 @@ class Switcher:
         }
 
     def _maintain(self, catalogue: Catalog, background: bool) -> CatalogMaintenance:
+        config = self.config.catalogue
+        of = f"{self.topics.embeddings} of {self.config.kafka.bootstrap_servers}"
         maintenance = CatalogMaintenance(
-            catalogue, partial(self.open_consumer, self.topics.embeddings), self.item_encoder, self.owned, background
+            catalogue,
+            partial(self.open_consumer, self.topics.embeddings),
+            self.item_encoder,
+            self.owned,
+            background,
+            Snapshots(Path(config.folder), catalogue.encoder.version, of) if config.folder else None,
+            config,
         )
         maintenance.follower.on_withdrawn = partial(self._withdrawn, catalogue)
         return maintenance

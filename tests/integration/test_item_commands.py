@@ -1,16 +1,19 @@
 """Items are deleted on a real broker: by their ids, and by a file that does not have them any more."""
 
 import json
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
-from kafka import KafkaProducer
+from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+from kafka.structs import OffsetAndMetadata
 from rich.console import Console
 from typer.testing import CliRunner, Result
 
 from liveshelf.cli.app import app
-from liveshelf.ingest.importer import import_items
+from liveshelf.ingest import importer
+from liveshelf.ingest.importer import import_items, wait_for_workers
 from liveshelf.ingest.removals import ItemState, item_states
 from liveshelf.ingest.summary import ImportSummary
 from streams.clock import wall_ms
@@ -152,3 +155,27 @@ def test_the_command_synchronizes_only_when_asked(
     assert living(kafka, topics_config) == {"a", "b"}
     assert run("import", "items", str(path), "--sync", "--allow-deletes", "0.5").exit_code == 0
     assert living(kafka, topics_config) == {"a"}
+
+
+def test_an_import_waits_until_a_group_has_taken_all_items(
+    kafka: KafkaConfig, topics_config: TopicsConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(importer, "IDLE_S", 0)
+    put(kafka, topics_config, *((f"i{n}", n % 2, wall_ms()) for n in range(10)))
+    topic, group = topics.Topics(topics_config.prefix).items, f"{topics_config.prefix}group"
+    steps, told = list[tuple[int, int | None]](), list[str]()
+    with closing(KafkaConsumer(**kafka.client(), group_id=group, enable_auto_commit=False)) as worker:
+
+        def step(done: int, total: int | None) -> None:
+            steps.append((done, total))
+            if len(steps) > 1:  # a worker takes three items of a partition between two looks
+                offset = OffsetAndMetadata(min(5, 3 * (len(steps) // 2)), "", -1)
+                worker.commit({TopicPartition(topic, len(steps) % 2): offset})
+
+        wait_for_workers(kafka, topics_config, group, step, told.append, every_s=0.01)
+        assert steps[0] == steps[1] == (0, 10) and steps[-1] == (10, 10)
+        assert [done for done, _ in steps] == sorted(done for done, _ in steps)
+        assert len(told) == 1 and f"group {group}" in told[0]
+        steps.clear()
+        wait_for_workers(kafka, topics_config, group, step, told.append)
+        assert steps == [(0, 0)], "nothing is left: it returns at once"

@@ -88,7 +88,7 @@ def test_a_table_in_its_file_changes_no_vector(many: Path, monkeypatch: pytest.M
     monkeypatch.setattr(embeddings, "LARGE", 10)
     after = Encoder(str(many), precision="float32", said=E5)
     reader: Any = after._items.reader
-    assert isinstance(reader.rows._run.bert.embeddings.word_embeddings, FileEmbedding)
+    assert isinstance(reader.rows._run.words, FileEmbedding)
     assert after.config.vocab_size == before.config.vocab_size and after.version == before.version
     for one, other in zip(before.encode_items(TEXTS), after.encode_items(TEXTS), strict=True):
         assert one.to_bytes() == other.to_bytes()

@@ -90,3 +90,13 @@ def test_loading_leaves_other_threads_their_default_type(monkeypatch: pytest.Mon
     encoder = Encoder(precision="bfloat16")
     CrossEncoderScorer(lambda _: "tap", precision="bfloat16")
     assert set(changed) <= {torch.float32} and encoder.dtype == torch.bfloat16
+
+
+def test_a_query_is_read_as_it_is_encoded_and_split(encoder: Encoder) -> None:
+    texts = ["gardenhose 5ft long", "", "wireless mouse " * 40, "花园 hose \ud800", "x" * 5_000]
+    limit = encoder.max_query_tokens
+    read, encoded, words = encoder.read_queries(texts), encoder.encode_queries(texts), encoder.words(texts, limit)
+    for (query, found), other, own in zip(read, encoded, words, strict=True):
+        assert query.tokens.tolist() == other.tokens.tolist() and query.pooled.tolist() == other.pooled.tolist()
+        assert (found.text, found.spans, found.owner.tolist()) == (own.text, own.spans, own.owner.tolist())
+        assert len(found.owner) == len(query.tokens)

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -48,6 +49,33 @@ def test_it_holds_what_a_dictionary_would(steps: list[tuple[int, int | None]], c
             assert not gathered.ids[slot].numpy()[count:].any()
             np.testing.assert_array_equal(memory.pooled(np.array([slot]))[0], stored.pooled.astype(np.float32))
             assert memory.get(slot).to_bytes() == stored.to_bytes()
+
+
+def test_what_was_first_asked_for_in_inference_mode_can_be_changed() -> None:
+    memory = ItemStore(4, 4, 3, capacity=4)
+    with torch.inference_mode():
+        memory.gather(np.array([0]))
+    memory.put(1, item(1))
+    memory.drop(1)
+    assert not memory.pooled(np.array([1])).any()
+
+
+@pytest.mark.parametrize("attached", [0, 3])
+def test_arrays_go_from_one_store_to_another(attached: int) -> None:
+    first, other = ItemStore(4, 4, 3, capacity=2), ItemStore(4, 4, 3, capacity=2)
+    for slot in range(attached):
+        first.put(slot, item(slot))
+    pieces = first.arrays(3)
+    other.gather(np.array([0]))
+    other.attach({part: np.concatenate(some) for part, some in pieces.items()}, first.used(3))
+    assert len(other) == attached
+    for memory in (first, other):
+        memory.put(5, item(9))
+    slots = np.arange(6)
+    assert (first.pooled(slots) == other.pooled(slots)).all()
+    assert (first.gather(slots).tokens == other.gather(slots).tokens).all()
+    with pytest.raises(ValueError, match="do not fit a store of"):
+        other.attach({part: np.concatenate(some) for part, some in pieces.items()}, first.used(3))
 
 
 def test_longer_items_are_cut() -> None:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from safetensors.numpy import load_file, save_file
 
 from models.ranker import Columns, ItemWeights, Kind, Linear, Ranker, first_stage, load, packaged, save
+from models.ranker.columns import CLIP, Scaling, means
 from models.training.rankers import Choice, train, train_linear
 from models.weights import WeightsError
 from streams.features.behaviour import FEATURES
@@ -201,3 +202,43 @@ def test_the_packaged_ranker_prefers_what_sells_and_what_goes_with_the_shoppers_
     rows[9, [FEATURES.index(name) for name in ("demand_week", "demand_month", "buyers_week")]] = 2
     assert set(np.argsort(-ranker.scores(rows))[:2].tolist()) == {7, 9}
     assert isinstance(ranker, Linear) and len(ranker.features) >= 7
+
+
+def scaled_alone(scaling: Scaling, values: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """What :class:`Scaling` says of the rows of one request, in as few words."""
+    there = np.isfinite(values)
+    rows, weights = np.where(there, values, 0.0).astype(np.float64), there * counts[:, None]
+    known = np.maximum(weights.sum(0), 1.0)
+    means = (weights * rows).sum(0) / known
+    spreads = np.maximum(np.sqrt((weights * (rows - means) ** 2).sum(0) / known), 1e-6)
+    means, spreads = (
+        np.where(scaling.relative, own, fixed) for own, fixed in ((means, scaling.means), (spreads, scaling.spreads))
+    )
+    with np.errstate(invalid="ignore"):
+        found = np.clip((values - means) / spreads, -CLIP, CLIP)
+    return np.concatenate([np.nan_to_num(found), np.isnan(values)], axis=1)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.integers(0, 9), max_size=5), st.integers(0, 2**20), st.booleans())
+def test_compiled_scaling_and_means_are_those_of_plain_arrays(sizes: list[int], seed: int, by_column: bool) -> None:
+    chance = np.random.default_rng(seed)
+    values = chance.normal(scale=30, size=(sum(sizes), 3)).round(1).astype(np.float32)
+    values[chance.random(values.shape) < 0.2] = np.nan
+    values[chance.random(values.shape) < 0.1] = np.inf
+    counts = chance.integers(1, 5, len(values)).astype(np.float32)
+    scaling = Scaling(np.ones(3, np.float32), np.full(3, 7, np.float32), np.array([True, False, True]))
+    found = scaling(np.asfortranarray(values) if by_column else values, sizes, counts)
+    ends = np.cumsum(sizes)
+    parts = [slice(end - size, end) for end, size in zip(ends, sizes, strict=True)]
+    alone = [scaled_alone(scaling, values[part], counts[part]) for part in parts]
+    np.testing.assert_allclose(found, np.concatenate([np.zeros((0, 6)), *alone]), atol=1e-5)
+    rows = np.arange(len(found))
+    wanted = [
+        np.tile(found[part].mean(0, dtype=np.float64), (part.stop - part.start, 1))
+        for part in parts
+        if len(found[part])
+    ]
+    np.testing.assert_allclose(means(found, rows, sizes), np.concatenate([np.zeros((0, 6)), *wanted]), atol=1e-6)
+    with pytest.raises(ValueError, match="rows"):
+        scaling(values, [*sizes, 1])

@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from models.reader import NOWHERE, PackedRows, pack
+from models.layers import PackedRows
+from models.reader import NOWHERE, pack
 
 
 @pytest.fixture(scope="session")

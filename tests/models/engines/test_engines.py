@@ -13,14 +13,16 @@ from torch import nn
 
 from models.engines import Compiled, EngineName, compile
 from models.engines.buckets import Buckets
-from models.engines.tensorrt import exported, key
-from models.reader import NOWHERE, PackedRows
+from models.engines.export import exported
+from models.engines.tensorrt import key
+from models.layers import PackedRows
+from models.reader import NOWHERE
 from tests.logged import logged
 from tests.models.engines.conftest import content, example, inputs
 
 CPU = torch.device("cpu")
 LENGTHS = [[5], [3, 9, 4], [64], [20] * 9, [31, 2, 64, 7, 7, 90, 12]]
-STATED = {"float32": (1e-4, 0.9999), "bfloat16": (0.05, 0.99), "float16": (0.02, 0.995)}
+STATED = {"float32": (1e-4, 0.9999), "bfloat16": (0.05, 0.99), "float16": (0.02, 0.995), "int8": (0.05, 0.99)}
 """Largest error and least rank agreement, by number format."""
 SMALL = Buckets(rows=(2, 8), widths=(64, 96))
 
@@ -48,6 +50,31 @@ def test_parity_on_the_cpu(rows: PackedRows, engine: EngineName, tmp_path: Path)
     assert compiled.name == engine
     check_parity(compiled, rows, CPU, "float32")
     assert compiled.warm_up(example()) == (0 if engine == "eager" else 4)
+
+
+def test_int8_on_the_cpu(rows: PackedRows) -> None:
+    pytest.importorskip("openvino")
+    buckets = Buckets(rows=(1, 4), widths=(16, 64, 96))
+    compiled = compile(rows, example(), CPU, engine="openvino", fills=NOWHERE, buckets=buckets)
+    assert compiled.name == "openvino"
+    check_parity(compiled, rows, CPU, "int8")
+    assert compiled.warm_up(example()) == 6
+    first = [compiled(*inputs([5])).clone(), compiled(*inputs([40, 30]))]
+    kept = [one.clone() for one in first]
+    compiled(*inputs([7]))
+    compiled(*inputs([33, 50]))
+    assert all(torch.equal(one, other) for one, other in zip(first, kept, strict=True))  # no view of what is next
+
+
+def test_without_openvino_eager_serves_and_one_line_says_so(
+    rows: PackedRows, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    with caplog.at_level(logging.INFO):
+        compiled = compile(rows, example(), CPU, engine="openvino", fills=NOWHERE)
+    check_parity(compiled, rows, CPU, "float32")
+    [line] = logged(caplog, "models.engines.compile")
+    assert compiled.name == "eager" and "OpenVINO" in line and "\n" not in line
 
 
 @gpu
@@ -78,7 +105,7 @@ def test_without_tensorrt_inductor_serves_and_one_line_says_so(
 
 def test_auto_is_eager_on_a_cpu_and_unknown_engines_are_told(rows: PackedRows) -> None:
     assert compile(rows, example(), CPU).name == "eager"
-    with pytest.raises(ValueError, match=r"fast.*auto, eager, inductor, tensorrt"):
+    with pytest.raises(ValueError, match=r"fast.*auto, eager, inductor, tensorrt, openvino"):
         compile(rows, example(), CPU, engine="fast")  # type: ignore[arg-type]
 
 
@@ -92,6 +119,8 @@ def test_the_exported_program_serves_any_number_of_rows_and_any_width(rows: Pack
             )
     with pytest.raises(ValueError, match="two rows"):
         exported(rows, [one[:1] for one in example()])
+    with pytest.raises(ValueError, match="twice"):
+        exported(rows, [example()[0]] * 3)
 
 
 def test_padding_to_a_bucket_changes_nothing(rows: PackedRows) -> None:
@@ -132,3 +161,17 @@ def test_an_engine_is_chosen_by_the_encoder(titles: list[str]) -> None:
     encoder.warm_up(2)
     for one, other in zip(encoder.encode_items(titles), auto.encode_items(titles), strict=True):
         assert np.abs(one.pooled.astype(np.float32) - other.pooled.astype(np.float32)).max() < 1e-2
+
+
+def test_queries_by_another_engine_are_near_and_items_the_same(titles: list[str]) -> None:
+    pytest.importorskip("openvino")
+    from models.encoder import Encoder
+
+    plain, other = Encoder(precision="float32"), Encoder(precision="float32", query_engine="openvino")
+    assert (other.engine, other.query_engine) == ("eager", "openvino")
+    for one, two in zip(plain.encode_items(titles), other.encode_items(titles), strict=True):
+        assert one.to_bytes() == two.to_bytes()
+    for texts in (titles, titles[:1]):
+        for query, near in zip(plain.encode_queries(texts), other.encode_queries(texts), strict=True):
+            assert float(query.pooled @ near.pooled) > 0.99
+            assert (query.tokens * near.tokens).sum(1).min() > 0.98

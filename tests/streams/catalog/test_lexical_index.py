@@ -1,3 +1,6 @@
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -112,3 +115,49 @@ def test_holds_exactly_what_was_put_and_not_dropped(changes: list[tuple[str, int
     index.commit()
     assert sorted(index.search(["a"], 50).tolist()) == sorted(held)
     assert len(index) == len(held)
+
+
+def test_threads_may_change_and_commit_at_once_while_one_searches(tmp_path: Path) -> None:
+    index = LexicalIndex(tmp_path)
+
+    def work(number: int) -> int:
+        for slot in range(number * 100, number * 100 + 20):
+            index.put(slot, ["tap"])
+            index.commit()
+        return number
+
+    with ThreadPoolExecutor(3) as pool:
+        working = [pool.submit(work, number) for number in range(3)]
+        counts = [len(index.search(["tap"], 100))]
+        while not all(one.done() for one in working):
+            counts.append(len(index.search(["tap"], 100)))
+    assert [one.result() for one in working] == [0, 1, 2] and counts == sorted(counts)
+    assert len(index) == len(index.search(["tap"], 100)) == 60
+
+
+def test_a_copy_of_its_files_is_what_was_committed(tmp_path: Path) -> None:
+    (tmp_path / "own").mkdir()
+    index = LexicalIndex(tmp_path / "own")
+    for slot in range(50):
+        index.put(slot, ["tap", f"n{slot}"])
+        index.commit()
+    index.drop(7)
+    index.commit()
+    index.copy_files(tmp_path / "copy")
+    index.drop(8)
+    index.commit()
+    copy = LexicalIndex(tmp_path / "copy")
+    assert len(copy) == 49 and copy.search(["n8"], 5).tolist() == [8] and not len(copy.search(["n7"], 5))
+    with pytest.raises(OSError, match="only in memory"):
+        LexicalIndex().copy_files(tmp_path / "none")
+
+
+def test_what_was_found_is_found_again_until_a_commit() -> None:
+    index = LexicalIndex()
+    index.put(1, ["usb"])
+    index.commit()
+    assert [index.search(["usb"], 5).tolist() for _ in range(2)] == [[1], [1]]
+    index.put(2, ["usb"])
+    assert index.search(["usb"], 5).tolist() == [1]
+    index.commit()
+    assert sorted(index.search(["usb"], 5).tolist()) == [1, 2]

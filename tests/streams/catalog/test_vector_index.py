@@ -105,3 +105,15 @@ def test_holds_exactly_what_was_put_and_not_dropped(changes: list[tuple[bool, in
     (found,) = index.search(pool[:1], 50)
     assert len(index) == len(held)
     assert sorted(found.tolist()) == sorted(held)
+
+
+def test_what_was_found_is_found_again_until_the_index_changes() -> None:
+    index = VectorIndex(3)
+    index.put_many([1, 2], np.eye(3, dtype=np.float32)[:2])
+    asked = np.float32([[1, 0.5, 0]])
+    assert [index.search(asked, 2)[0].tolist() for _ in range(2)] == [[1, 2], [1, 2]]
+    index.put(3, np.float32([1, 0.5, 0]))
+    assert index.search(asked, 2)[0].tolist() == [3, 1]
+    index.drop(1)
+    assert index.search(asked, 2)[0].tolist() == [3, 2]
+    assert index.search(asked, 1)[0].tolist() == [3]

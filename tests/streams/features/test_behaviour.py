@@ -1,5 +1,7 @@
 """Statistics and features of behaviour are the same in whatever order, and however often, visits arrive."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -9,7 +11,7 @@ from streams.features.behaviour import FEATURES, GROUPS, text_matches
 from streams.features.history import ShopHistory
 from streams.features.item_model import ItemModel
 from streams.features.items import DAY_MS, ORIGIN_MS, WIDTH, ItemStatistics
-from streams.features.own import ROW, Memory, OwnItems
+from streams.features.own import ROW, Memory, OwnItems, located, numbered, parts
 from streams.features.pairs import Pairs
 
 ITEMS = [*"abcde"]
@@ -202,3 +204,58 @@ def test_shoppers_of_a_batch_are_as_each_alone(visits: list[tuple[str, int, set[
             anchors = [one.anchors(np.full(len(some), at), some).tolist() for one, at in ((scores, number), (alone, 0))]
             assert anchors[0] == anchors[1]
             begin += len(some)
+
+
+Groups = st.lists(st.lists(st.integers(0, 9), max_size=8), min_size=1, max_size=4)
+
+
+def flat(groups: Sequence[Sequence[int]]) -> tuple[np.ndarray, np.ndarray]:
+    starts = np.cumsum([0, *map(len, groups)])
+    return starts, np.array([one for some in groups for one in some], np.int64)
+
+
+@given(Groups, Groups)
+def test_numbers_of_groups_are_found_as_by_a_dict(known: list[list[int]], wanted: list[list[int]]) -> None:
+    (starts, values), count = flat(known), min(len(known), len(wanted))
+    begins, firsts, of = numbered(starts, values, 10)
+    distinct = [list(dict.fromkeys(some)) for some in known]
+    assert parts_of(values[firsts], begins) == distinct and (values[firsts][of] == values).all()
+    (starts, values), (asked, places) = (
+        flat(distinct[:count]),
+        flat([[one - 2 for one in some] for some in wanted[:count]]),
+    )
+    found = located(starts, values, asked, np.where(places == 7, 99, places), 10)
+    for number, (mine, at) in enumerate(zip(distinct, parts_of(found, asked), strict=False)):
+        sought = [one - 2 for one in wanted[number]]
+        assert at == [starts[number] + mine.index(one) if one in mine and one != 7 else -1 for one in sought]
+
+
+def parts_of(values: np.ndarray, starts: np.ndarray) -> list[list[int]]:
+    return [part.tolist() for part in parts(values, starts)]
+
+
+@given(st.lists(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 3)), max_size=5), min_size=1, max_size=4))
+def test_items_of_many_shoppers_are_those_of_each(shoppers: list[list[tuple[int, int]]]) -> None:
+    sizes = [len(items) for items in shoppers]
+    rows = np.array([(times, 1.0, 5, 7, at) for items in shoppers for times, at in items], ROW)
+    places, visits = np.arange(len(rows)) * 3 % 97, [range(size, 0, -1) for size in sizes]
+    starts = np.cumsum([0, *sizes])
+    for number, found in enumerate(OwnItems.each(places, rows, sizes, visits)):
+        mine = slice(starts[number], starts[number + 1])
+        alone = OwnItems.of(places[mine], rows[mine], visits[number])
+        for name in ("places", "times", "demand", "first_ms", "last_ms", "touched_ms", "visits_ms"):
+            np.testing.assert_array_equal(getattr(found, name), getattr(alone, name))
+
+
+@given(st.integers(0, 2**20), st.integers(1, 40))
+def test_texts_match_as_by_plain_arrays(seed: int, count: int) -> None:
+    chance = np.random.default_rng(seed)
+    items, own = (chance.normal(size=(size, 5)).astype(np.float32) for size in (6, count))
+    days = np.sort(chance.exponential(40, count))
+    weights = np.exp2(-days / 30)
+    centre, cosines = weights @ own, items @ own.T
+    found = text_matches([items], [own], [days], len(items))
+    wanted = [items @ centre / np.linalg.norm(centre), (cosines * (0.5 + weights / 2)).max(1), cosines[:, :15].max(1)]
+    np.testing.assert_allclose(found.features, np.stack(wanted, axis=1), rtol=1e-4, atol=1e-5)
+    assert found.nearest.tolist() == cosines.argmax(1).tolist()
+    np.testing.assert_allclose(found.cosines, cosines.max(1), rtol=1e-5)

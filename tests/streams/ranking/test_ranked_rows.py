@@ -17,7 +17,7 @@ from streams.events.shelf import OTHERS, RankedRows, ShelfRecord, bounded, encod
 from streams.features.behaviour import COLUMNS, FEATURES
 from streams.features.history import ShopHistory
 from streams.features.items import DAY_MS
-from streams.features.own import ROW
+from streams.features.own import ROW, Memory
 from streams.features.shopper import Shopper
 from streams.features.trending import Trending
 from streams.ranking.feeds import Feed, Feeds, Ranked
@@ -101,6 +101,20 @@ def test_others_are_drawn_of_what_might_have_been_shown(
     drawn = [other for one in found for other in (one.ranked.others if one.ranked else ())]
     assert {one.ranked.unshown for one in found if one.ranked} == {len(allowed)}
     assert set(drawn) == allowed, "each is drawn sooner or later"
+
+
+def test_feeds_of_a_batch_are_as_each_alone(shop: Catalog, history: ShopHistory) -> None:
+    config = StreamsConfig(policy=PolicyConfig(length=LENGTH, exploration=0))
+    recommender = Recommender(shop, ConstantScorer(), Trending(3_600, 24), config, behaviour=history.behaviour)
+    asks = []
+    for name, memory in [("nobody", Memory()), *sorted(history.shoppers.items())]:
+        own = {history.items.ids[place]: np.array(row, ROW).tobytes() for place, row in memory.rows.items()}
+        who = Shopper(own=own, visits=tuple(sorted(memory.visits)), bought=frozenset(own))
+        asks.append(RankRequest("feed", f"e-{name}", NOW, name, who))
+    together = recommender.recommend(asks, {}, NOW).records
+    alone = [recommender.recommend([ask], {}, NOW).records[0] for ask in asks]
+    assert [one.ranked for one in together] == [one.ranked for one in alone]
+    assert [one.shelf.items for one in together] == [one.shelf.items for one in alone]
 
 
 @given(items=st.integers(1, 25), others=st.integers(0, 12))

@@ -31,7 +31,14 @@ from streams.ranking.feeds import own_items
 from streams.redis.connection import connect
 from streams.redis.keys import own
 from streams.redis.retry import passing
-from streams.redis.store import EFFECTS, SHOWN_KEPT, StateStore, most_together
+from streams.redis.store import (
+    EFFECTS,
+    SHELVES_AT_ONCE,
+    SHOPPERS_AT_ONCE,
+    SHOWN_KEPT,
+    StateStore,
+    most_together,
+)
 from tests.logged import logged
 from tests.shop import HANG_S, near
 from tests.spoilt_redis import KINDS, Spoil, mixed, spoilt
@@ -564,6 +571,31 @@ def test_a_shelf_of_the_same_event_replaces_so_that_a_repetition_heals(redis_db:
         return await store.put([("k", shelf(5), 5), ("k", shelf(5), 5), ("k", shelf(4), 4)], 60)
 
     assert told(redis_db, SMALL, work) == [True, True, False]
+
+
+def test_more_shoppers_and_shelves_than_one_script_takes_are_all_remembered_and_written(redis_db: str) -> None:
+    names = [f"ü {{{number}}}:x" for number in range(2 * SHOPPERS_AT_ONCE + 1)]
+    keys = [f"shelf:feed:{number}" for number in range(2 * SHELVES_AT_ONCE + 1)]
+
+    async def work(store: StateStore) -> None:
+        events = {
+            name: [Click(event_id=name, ts=wall_ms(), user_id=name, item_id=f"i{at}")] for at, name in enumerate(names)
+        }
+        shoppers, _ = await store.remember(events, 10)
+        assert list(shoppers) == names
+        assert [[one.item_id for one in mine.touched] for mine in shoppers.values()] == [
+            [f"i{at}"] for at in range(len(names))
+        ]
+        statistics = await store.statistics([f"i{at}" for at in range(len(names) + 1)])
+        assert [len(parts) for parts in statistics.values()] == [1] * len(names) + [0]
+        await store.put([(keys[-1], shelf(9), 9)], 60)
+        assert await store.put([(key, shelf(at % 8), at % 8) for at, key in enumerate(keys)], 60) == [
+            *[True] * (len(keys) - 1),
+            False,
+        ]
+        assert await store.values(keys) == [*[shelf(at % 8) for at in range(len(keys) - 1)], shelf(9)]
+
+    told(redis_db, ROOMY.model_copy(update={"shards": 2, "items": 1_000}), work)
 
 
 def test_a_shelf_from_the_far_future_is_replaced(redis_db: str) -> None:
