@@ -210,9 +210,9 @@ def expansion(size: int) -> int:
     Examples
     --------
     >>> [expansion(size) for size in (1_000, 20_000, 100_000, 1_000_000)]
-    [128, 128, 243, 612]
+    [128, 128, 244, 612]
     """
-    return int(128 * max(1.0, size / 20_000) ** 0.4)
+    return round(128 * float(max(1.0, size / 20_000) ** 0.4))
 
 
 def _opened(path: Path | None, view: bool) -> Index:
