@@ -177,6 +177,7 @@ class Names:
         self._free: list[int] = []
         self._count = self._filled = 0
         self._known: dict[str, int] = {}
+        self._named: dict[int, str] = {}
 
     def _set(self, table: NDArray[np.int32]) -> None:
         self._table, self._entry = table, table.data
@@ -226,16 +227,22 @@ class Names:
         KeyError
             When no name has it.
         """
-        text = self._texts.get(number)
-        if text is None:
-            raise KeyError(number)
-        return _decoded(text)
+        found = self._named.get(number)
+        if found is None:
+            text = self._texts.get(number)
+            if text is None:
+                raise KeyError(number)
+            if len(self._named) >= KNOWN:
+                self._named.clear()
+            found = self._named[number] = _decoded(text)
+        return found
 
     def drop(self, name: str) -> int:
         """Take a name's number away; returns it, or -1 if it has none."""
         number = self.find(name)
         if number >= 0:
             del self._known[name]
+            self._named.pop(number, None)
             place, mask = int(self._hashes[number]), len(self._table) - 1
             while self._entry[place & mask] != number:
                 place += 1
@@ -263,7 +270,7 @@ class Names:
         self._count, self._filled, size = source.value(f"{name}.counts", list[int])
         self._set(source.array(f"{name}.table")[:size])
         self._free = np.setdiff1d(np.arange(self._count), self._texts.numbers()).tolist()[::-1]
-        self._known = {}
+        self._known, self._named = {}, {}
 
     def _searched(self, name: str, key: int) -> int:
         table, mask, place = self._entry, len(self._table) - 1, key

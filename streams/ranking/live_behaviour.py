@@ -8,7 +8,6 @@ import asyncio
 from collections.abc import Iterable
 
 import numpy as np
-from cachetools import FIFOCache
 
 from streams.catalog.catalog import Catalog
 from streams.config import StateConfig
@@ -38,7 +37,8 @@ class CachedPairs:
     """Items touched in one visit, as they were last read."""
 
     def __init__(self) -> None:
-        self._rows: FIFOCache[int, tuple[int, int, Places, Floats, Places]] = FIFOCache(KEPT)
+        # Read thousands of times a batch, where a cache that is no plain dictionary costs a call of Python each.
+        self._rows: dict[int, tuple[int, int, Places, Floats, Places]] = {}
 
     def row(self, place: int) -> tuple[Places, Floats]:
         """As :class:`streams.features.pairs.Rows`."""
@@ -57,6 +57,8 @@ class CachedPairs:
 
     def put(self, place: int, others: Places, counts: Floats, now_ms: int, moves: int) -> None:
         """Keep a row that was read after so many moves."""
+        if place not in self._rows and len(self._rows) >= KEPT:
+            del self._rows[next(iter(self._rows))]
         self._rows[place] = now_ms, moves, others, counts, others[np.argsort(-counts, kind="stable")]
 
     def clear(self) -> None:

@@ -320,14 +320,10 @@ class Recommender:
         ]
 
     def _probes(self, request: RankRequest, rows: np.ndarray, weights: np.ndarray) -> list[np.ndarray]:
-        """What a shelf's candidates are near to: vectors [D], all finite, as an index searches no others."""
+        """What a shelf's candidates are near to: vectors [D]."""
         if request.query:
-            probes = [self.queries.get(request.query).encoded.pooled]
-        elif len(rows) > 1:
-            probes = [centre(rows, weights), *rows[:ANCHORS]]
-        else:
-            probes = list(rows)
-        return [probe for probe in probes if np.isfinite(probe).all()]
+            return [self.queries.get(request.query).encoded.pooled]
+        return [centre(rows, weights), *rows[:ANCHORS]] if len(rows) > 1 else list(rows)
 
     def _find(self, contexts: Sequence[_Context], together: Mapping[str, Sequence[str]], now_ms: int) -> None:
         caps = self.config.candidates
@@ -375,7 +371,7 @@ class Recommender:
         most, request, probes = self.config.candidates.vector, context.request, np.stack(context.probes)
         count = most and most + max(0, self._related(request) - 1)
         if context.matching is not None:
-            found = self.catalogue.nearest(probes, count, context.matching)
+            found = self.catalogue.nearest(probes[np.isfinite(probes).all(1)], count, context.matching)
         else:
             found = self.catalogue.vectors.search(probes, count)
         return [self._unrelated(slots, request)[:most] for slots in found]
