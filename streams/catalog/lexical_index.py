@@ -152,7 +152,8 @@ class LexicalIndex:
         return found
 
     def _search(self, pieces: Sequence[str], k: int, among: Sequence[int] | None) -> Slots:
-        wanted = self._rarest(set(map(_encodable, pieces)))
+        searcher = self._searcher  # an address means nothing to that of a commit that ends meanwhile
+        wanted = _rarest(searcher, set(map(_encodable, pieces)))
         if not wanted or k < 1:
             return np.empty(0, dtype=np.int64)
         query = tantivy.Query.boolean_query(
@@ -166,22 +167,12 @@ class LexicalIndex:
             named = tantivy.Query.const_score_query(tantivy.Query.term_set_query(self._schema, "slot", among), 0.0)
             query = tantivy.Query.boolean_query([(tantivy.Occur.Must, query), (tantivy.Occur.Must, named)])
         # Without the count tantivy skips blocks that cannot reach the top k.
-        hits = self._searcher.search(query, k, count=False).hits
-        return np.array(self._searcher.fast_field_values("slot", [address for _, address in hits]), dtype=np.int64)
+        hits = searcher.search(query, k, count=False).hits
+        return np.array(searcher.fast_field_values("slot", [address for _, address in hits]), dtype=np.int64)
 
     def __len__(self) -> int:
         """The number of items, as of the last ``commit``."""
         return int(self._searcher.num_docs)
-
-    def _rarest(self, pieces: set[str]) -> list[str]:
-        counted = sorted((self._searcher.doc_freq("pieces", piece), piece) for piece in pieces)
-        held = [(count, piece) for count, piece in counted if count][:_MOST_PIECES]
-        postings = accumulate(count for count, _ in held)
-        return [
-            piece
-            for place, ((_, piece), total) in enumerate(zip(held, postings, strict=True))
-            if not place or total <= _MOST_POSTINGS
-        ]
 
 
 def link_files(folder: Path, to: Path) -> None:
@@ -192,6 +183,17 @@ def link_files(folder: Path, to: Path) -> None:
     for path in folder.iterdir():
         if path.suffix and path.name not in DESCRIPTIONS and not path.name.startswith("."):
             (to / path.name).hardlink_to(path)
+
+
+def _rarest(searcher: tantivy.Searcher, pieces: set[str]) -> list[str]:
+    counted = sorted((searcher.doc_freq("pieces", piece), piece) for piece in pieces)
+    held = [(count, piece) for count, piece in counted if count][:_MOST_PIECES]
+    postings = accumulate(count for count, _ in held)
+    return [
+        piece
+        for place, ((_, piece), total) in enumerate(zip(held, postings, strict=True))
+        if not place or total <= _MOST_POSTINGS
+    ]
 
 
 def _encodable(piece: str) -> str:

@@ -1,5 +1,6 @@
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -161,3 +162,29 @@ def test_what_was_found_is_found_again_until_a_commit() -> None:
     assert index.search(["usb"], 5).tolist() == [1]
     index.commit()
     assert sorted(index.search(["usb"], 5).tolist()) == [1, 2]
+
+
+def test_a_commit_that_ends_while_one_searches_changes_nothing_of_what_is_found(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    index = LexicalIndex()
+    for slot in range(4):  # a segment each
+        index.put(slot, ["tap", f"n{slot}"])
+        index.commit()
+    searcher = index._searcher
+
+    class Interrupted:
+        def search(self, *asked: Any, **options: Any) -> Any:
+            found = searcher.search(*asked, **options)
+            for slot in range(4):
+                index.drop(slot)
+            index.put(9, ["tap"])
+            index.commit()
+            return found
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(searcher, name)
+
+    monkeypatch.setattr(index, "_searcher", Interrupted())
+    assert index.search(["n3"], 5).tolist() == [3]
+    assert index.search(["tap"], 5).tolist() == [9]
