@@ -10,14 +10,17 @@ from contextlib import suppress
 from typing import Any, TypeVar, cast
 
 import numba
-from numba.core.caching import FunctionCache
+from numba.core import caching
 
 log = logging.getLogger(__name__)
 
 F = TypeVar("F", bound=Callable[..., object])
 
 
-class _Cache(FunctionCache):  # type: ignore[misc]
+_FunctionCache: Any = caching.FunctionCache  # its methods have no types
+
+
+class _Cache(_FunctionCache):  # type: ignore[misc]
     """Where numba keeps a function's code. numba's own raises at the function's first call where a file of it is
     damaged, and in each later process too, or where the disk is full; here the function is then compiled anew."""
 
@@ -68,7 +71,7 @@ def compiled_sums(function: F) -> F:
 
 
 def _compiled(function: F, fastmath: bool | set[str] = False) -> F:
-    found = numba.njit(nogil=True, error_model="numpy", fastmath=fastmath)(function)
+    found: Any = numba.njit(nogil=True, error_model="numpy", fastmath=fastmath)(function)
     with suppress(RuntimeError):  # numba finds no place for the code
         found._cache = _Cache(function)
     return cast(F, found)
