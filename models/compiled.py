@@ -4,19 +4,50 @@ numba compiles a function at its first call for the types of its arguments, a se
 beside the module or in the user's cache, so that later processes only load it. Knows nothing of what is compiled.
 """
 
+import logging
 from collections.abc import Callable
-from typing import TypeVar, cast
+from contextlib import suppress
+from typing import Any, TypeVar, cast
 
 import numba
+from numba.core import caching
+
+log = logging.getLogger(__name__)
 
 F = TypeVar("F", bound=Callable[..., object])
+
+
+_FunctionCache: Any = caching.FunctionCache  # its methods have no types
+
+
+class _Cache(_FunctionCache):  # type: ignore[misc]
+    """Where numba keeps a function's code. numba's own raises at the function's first call where a file of it is
+    damaged, and in each later process too, or where the disk is full; here the function is then compiled anew."""
+
+    def load_overload(self, signature: Any, target_context: Any) -> Any:
+        try:
+            return super().load_overload(signature, target_context)
+        except Exception as error:  # of what is damaged pickle raises any
+            self._cannot("read", error)
+            with suppress(OSError):
+                self.flush()
+            return None
+
+    def save_overload(self, signature: Any, data: Any) -> None:
+        try:
+            super().save_overload(signature, data)
+        except OSError as error:
+            self._cannot("written", error)
+
+    def _cannot(self, done: str, error: Exception) -> None:
+        log.warning("the code of %s in %s cannot be %s: %r", self._name, self.cache_path, done, error)
 
 
 def compiled(function: F) -> F:
     """The same function, compiled. Python's lock is free while it runs.
 
-    Where neither the package's folder nor the user's cache can be written, each process compiles it anew;
-    ``NUMBA_CACHE_DIR`` names another place.
+    Where neither the package's folder nor the user's cache can be written, or what is there is damaged, each process
+    compiles it anew; ``NUMBA_CACHE_DIR`` names another place.
 
     Examples
     --------
@@ -40,7 +71,7 @@ def compiled_sums(function: F) -> F:
 
 
 def _compiled(function: F, fastmath: bool | set[str] = False) -> F:
-    try:
-        return cast(F, numba.njit(cache=True, nogil=True, error_model="numpy", fastmath=fastmath)(function))
-    except RuntimeError:  # numba finds no place for the code
-        return cast(F, numba.njit(nogil=True, error_model="numpy", fastmath=fastmath)(function))
+    found: Any = numba.njit(nogil=True, error_model="numpy", fastmath=fastmath)(function)
+    with suppress(RuntimeError):  # numba finds no place for the code
+        found._cache = _Cache(function)
+    return cast(F, found)

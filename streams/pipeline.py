@@ -85,6 +85,7 @@ class Pipeline:
         except (*KAFKA_ERRORS, OSError, *connection.ERRORS):
             raise  # not the events' fault: nothing may be committed
         except Exception as error:
+            await self._written()  # whose shelves are older
             await self._apart(records, error)
             return []
         await self._written()
@@ -92,8 +93,9 @@ class Pipeline:
         return [self._writing]
 
     async def _written(self) -> None:
-        """Wait for the last batch's shelves. Who awaits its results learns whether that failed."""
-        if self._writing is not None:
+        """Wait for the last batch's shelves, unless this is the task that writes them, as it is where that batch's
+        records are taken one by one. Who awaits its results learns whether that failed."""
+        if self._writing is not None and self._writing is not asyncio.current_task():
             await asyncio.wait([self._writing])
 
     async def _write_or_apart(self, made: _Made) -> None:

@@ -6,8 +6,8 @@ text, and never parses a query: a shopper's text cannot be query syntax.
 """
 
 import shutil
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from itertools import accumulate
 from pathlib import Path
 from threading import Lock
@@ -44,6 +44,12 @@ class LexicalIndex:
     folder
         Where the index's files lie; those that are there are read. Without it they lie in memory.
 
+    Raises
+    ------
+    OSError
+        When a file cannot be read or written, here and from each change and commit. What was changed since the last
+        commit is lost then, also if a later one succeeds.
+
     Examples
     --------
     >>> index = LexicalIndex()
@@ -65,11 +71,12 @@ class LexicalIndex:
         builder.add_text_field("pieces", tokenizer_name="raw", index_option="freq")
         self._schema = builder.build()
         self._folder = folder
-        self._index = tantivy.Index(self._schema, path=None if folder is None else str(folder))
-        # By default the reader reloads in its own thread, and the two threads wait 100 ms for each other's lock.
-        self._index.config_reader("manual")
-        self._writer = self._index.writer(_HEAP_BYTES, 1)
-        self._searcher = self._index.searcher()
+        with _files():
+            self._index = tantivy.Index(self._schema, path=None if folder is None else str(folder))
+            # By default the reader reloads in its own thread, and the two threads wait 100 ms for each other's lock.
+            self._index.config_reader("manual")
+            self._writer = self._index.writer(_HEAP_BYTES, 1)
+            self._searcher = self._index.searcher()
         self._changed = False
         self._lock = Lock()
         self._answers: LRUCache[tuple[tuple[str, ...], int], Slots] = LRUCache(ANSWERS_KEPT)
@@ -80,13 +87,13 @@ class LexicalIndex:
         document.add_integer("slot", slot)
         for piece in map(_encodable, pieces):
             document.add_text("pieces", piece)
-        with self._lock:
+        with self._lock, _files():
             self._drop(slot)
             self._writer.add_document(document)
 
     def drop(self, slot: int) -> None:
         """Remove a slot; a slot that is not there is no error. Visible after ``commit``."""
-        with self._lock:
+        with self._lock, _files():
             self._drop(slot)
 
     def _drop(self, slot: int) -> None:
@@ -95,7 +102,7 @@ class LexicalIndex:
 
     def commit(self) -> None:
         """Make all changes visible. Takes milliseconds, so call it once per batch. Free if nothing changed."""
-        with self._lock:
+        with self._lock, _files():
             if self._changed:
                 self._writer.commit()
                 self._index.reload()
@@ -115,7 +122,7 @@ class LexicalIndex:
             raise OSError("the lexical index is only in memory")
         for _ in range(COPIES_TRIED):
             to.mkdir()
-            with suppress(FileNotFoundError):  # a merge that ends just now removes files
+            with suppress(FileNotFoundError, ValueError):  # a merge that ends just now removes files
                 link_files(self._folder, to)
                 copied = tantivy.Index.open(str(to))
                 copied.config_reader("manual")
@@ -152,7 +159,8 @@ class LexicalIndex:
         return found
 
     def _search(self, pieces: Sequence[str], k: int, among: Sequence[int] | None) -> Slots:
-        wanted = self._rarest(set(map(_encodable, pieces)))
+        searcher = self._searcher  # an address means nothing to that of a commit that ends meanwhile
+        wanted = _rarest(searcher, set(map(_encodable, pieces)))
         if not wanted or k < 1:
             return np.empty(0, dtype=np.int64)
         query = tantivy.Query.boolean_query(
@@ -166,22 +174,12 @@ class LexicalIndex:
             named = tantivy.Query.const_score_query(tantivy.Query.term_set_query(self._schema, "slot", among), 0.0)
             query = tantivy.Query.boolean_query([(tantivy.Occur.Must, query), (tantivy.Occur.Must, named)])
         # Without the count tantivy skips blocks that cannot reach the top k.
-        hits = self._searcher.search(query, k, count=False).hits
-        return np.array(self._searcher.fast_field_values("slot", [address for _, address in hits]), dtype=np.int64)
+        hits = searcher.search(query, k, count=False).hits
+        return np.array(searcher.fast_field_values("slot", [address for _, address in hits]), dtype=np.int64)
 
     def __len__(self) -> int:
         """The number of items, as of the last ``commit``."""
         return int(self._searcher.num_docs)
-
-    def _rarest(self, pieces: set[str]) -> list[str]:
-        counted = sorted((self._searcher.doc_freq("pieces", piece), piece) for piece in pieces)
-        held = [(count, piece) for count, piece in counted if count][:_MOST_PIECES]
-        postings = accumulate(count for count, _ in held)
-        return [
-            piece
-            for place, ((_, piece), total) in enumerate(zip(held, postings, strict=True))
-            if not place or total <= _MOST_POSTINGS
-        ]
 
 
 def link_files(folder: Path, to: Path) -> None:
@@ -192,6 +190,26 @@ def link_files(folder: Path, to: Path) -> None:
     for path in folder.iterdir():
         if path.suffix and path.name not in DESCRIPTIONS and not path.name.startswith("."):
             (to / path.name).hardlink_to(path)
+
+
+def _rarest(searcher: tantivy.Searcher, pieces: set[str]) -> list[str]:
+    counted = sorted((searcher.doc_freq("pieces", piece), piece) for piece in pieces)
+    held = [(count, piece) for count, piece in counted if count][:_MOST_PIECES]
+    postings = accumulate(count for count, _ in held)
+    return [
+        piece
+        for place, ((_, piece), total) in enumerate(zip(held, postings, strict=True))
+        if not place or total <= _MOST_POSTINGS
+    ]
+
+
+@contextmanager
+def _files() -> Iterator[None]:
+    """Raise tantivy's errors, which it gives as ValueError, as what they are: a file cannot be read or written."""
+    try:
+        yield
+    except ValueError as error:
+        raise OSError(str(error)) from error
 
 
 def _encodable(piece: str) -> str:

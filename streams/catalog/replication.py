@@ -170,14 +170,19 @@ class Follower:
         return CHUNK if self.ready.is_set() else CATCH_UP_CHUNK
 
     def _apply(self, changes: Sequence[Change]) -> None:
-        """Apply all at once, or one by one if that raises; a change that raises alone is skipped."""
+        """Apply all at once, or one by one if that raises; a change that raises alone is skipped. That a file cannot be
+        written is not the change's fault, and raised."""
         try:
             self.catalogue.apply(changes)
+        except OSError:
+            raise
         except Exception:
             log.exception("%d changes cannot be applied together; applying them one by one", len(changes))
             for change in changes:
                 try:
                     self.catalogue.apply([change])
+                except OSError:
+                    raise
                 except Exception:
                     log.exception("a change of %r cannot be applied and is skipped", change.item_id)
                     self.meter.count("unreadable.embeddings")

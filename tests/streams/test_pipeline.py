@@ -305,3 +305,49 @@ def test_who_is_forgotten_while_their_feed_is_written_has_none(redis_db: str, ca
         assert not await client.exists(keys.feed("u"))
 
     held(redis_db, catalogue, act)
+
+
+def test_a_batch_with_a_forget_that_breaks_while_it_is_written_is_taken_one_by_one(
+    redis_db: str, catalogue: Catalog
+) -> None:
+    async def act(pipeline: Pipeline, send: Held, client: Any) -> None:
+        put = pipeline.store.put
+
+        async def breaking(shelves: Sequence[tuple[str, bytes, int]], *more: Any) -> list[bool]:
+            if any(key == keys.feed("u") for key, _, _ in shelves):
+                raise ArithmeticError("u")
+            return await put(shelves, *more)
+
+        pipeline.store.put = breaking  # type: ignore[assignment]
+        send.free.set()
+        await asyncio.gather(*await pipeline.process([*clicks("u", "v"), *batch({"type": "forget", "user_id": "w"})]))
+        assert await client.exists(keys.feed("v")) and not await client.exists(keys.feed("u"))
+
+    held(redis_db, catalogue, act)
+
+
+def test_what_breaks_before_the_last_batch_is_written_is_not_written_first(redis_db: str, catalogue: Catalog) -> None:
+    async def act(pipeline: Pipeline, send: Held, client: Any) -> None:
+        first = await pipeline.process(clicks("u"))
+        await until(lambda: client.exists(own(shard("u", pipeline.config.state.shards), "items", "u")))
+        together = pipeline.together
+        broke = asyncio.Event()
+
+        async def breaking(requests: Sequence[Any], now_ms: int) -> dict[str, list[str]]:
+            if len({one.shopper_id for one in requests} - {None}) > 1:
+                broke.set()
+                raise ArithmeticError
+            return await together(requests, now_ms)
+
+        pipeline.together = breaking  # type: ignore[method-assign]
+        before = len(send.sent)
+        second = asyncio.create_task(pipeline.process(clicks("v", "w")))
+        await broke.wait()
+        for _ in range(50):  # time enough for what must not happen
+            await client.ping()
+        assert len(send.sent) == before
+        send.free.set()
+        await asyncio.gather(*first, *await second)
+        assert await client.exists(keys.feed("u"), keys.feed("v"), keys.feed("w")) == 3
+
+    held(redis_db, catalogue, act)

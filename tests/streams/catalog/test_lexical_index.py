@@ -1,11 +1,14 @@
+import resource
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streams.catalog.lexical_index import LexicalIndex
+from streams.catalog import lexical_index
+from streams.catalog.lexical_index import DESCRIPTIONS, LexicalIndex, link_files
 
 
 @pytest.fixture
@@ -161,3 +164,66 @@ def test_what_was_found_is_found_again_until_a_commit() -> None:
     assert index.search(["usb"], 5).tolist() == [1]
     index.commit()
     assert sorted(index.search(["usb"], 5).tolist()) == [1, 2]
+
+
+def test_a_commit_that_ends_while_one_searches_changes_nothing_of_what_is_found(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    index = LexicalIndex()
+    for slot in range(4):  # a segment each
+        index.put(slot, ["tap", f"n{slot}"])
+        index.commit()
+    searcher = index._searcher
+
+    class Interrupted:
+        def search(self, *asked: Any, **options: Any) -> Any:
+            found = searcher.search(*asked, **options)
+            for slot in range(4):
+                index.drop(slot)
+            index.put(9, ["tap"])
+            index.commit()
+            return found
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(searcher, name)
+
+    monkeypatch.setattr(index, "_searcher", Interrupted())
+    assert index.search(["n3"], 5).tolist() == [3]
+    assert index.search(["tap"], 5).tolist() == [9]
+
+
+def test_a_copy_is_tried_again_where_a_merge_removed_a_file_just_then(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "own").mkdir()
+    index = LexicalIndex(tmp_path / "own")
+    index.put(1, ["tap"])
+    index.commit()
+    removed = list[Path]()
+
+    def link(folder: Path, to: Path) -> None:
+        link_files(folder, to)
+        if not removed:
+            removed.extend(path for path in to.iterdir() if path.name not in DESCRIPTIONS)
+            for path in removed:
+                path.unlink()
+
+    monkeypatch.setattr(lexical_index, "link_files", link)
+    index.copy_files(tmp_path / "copy")
+    assert removed and LexicalIndex(tmp_path / "copy").search(["tap"], 5).tolist() == [1]
+
+
+def test_that_nothing_can_be_written_is_an_error_of_the_system(tmp_path: Path) -> None:
+    (tmp_path / "own").mkdir()
+    (tmp_path / "other").mkdir()
+    index = LexicalIndex(tmp_path / "own")
+    index.put(1, ["tap"])
+    most = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, most[1]))
+    try:
+        with pytest.raises(OSError):
+            index.commit()
+        with pytest.raises(OSError):
+            LexicalIndex(tmp_path / "other")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, most)

@@ -1,0 +1,32 @@
+"""A compiled function works whatever lies where its code is kept."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PROGRAM = """
+import numpy as np
+from models.item_store import restore
+out = np.empty(1, np.float32)
+restore(np.array([1.5], np.float16).view(np.uint16), out)
+print(out[0], sum(restore.stats.cache_hits.values()))
+"""
+
+
+def said(cache: Path) -> str:
+    """What the program says that keeps its code in a folder."""
+    env = {**os.environ, "NUMBA_CACHE_DIR": str(cache)}
+    return subprocess.run(
+        [sys.executable, "-c", PROGRAM], env=env, capture_output=True, text=True, check=True
+    ).stdout.strip()
+
+
+@pytest.mark.parametrize("kind", ["nbi", "nbc"])
+def test_code_that_was_cut_off_is_compiled_and_kept_anew(tmp_path: Path, kind: str) -> None:
+    assert said(tmp_path) == "1.5 0"
+    [path] = tmp_path.rglob(f"item_store.restore-*.{kind}")
+    path.write_bytes(path.read_bytes()[:40])
+    assert [said(tmp_path), said(tmp_path)] == ["1.5 0", "1.5 1"]
