@@ -109,7 +109,7 @@ def status_tables(config: StreamsConfig, seconds: float) -> list[Table]:
     if not last:
         add_row(workers, "none has reported yet", *[NONE] * 5)
     sources = Table("source", "share of first ten", title="Candidates")
-    for source in (*SOURCES, "explore", "new"):
+    for source in (*SOURCES, "explore"):
         add_row(sources, source, f"{total(taken, f'top.{source}') / max(1, total(taken, 'top')):.2f}")
     held = Table("what", "keys", "bytes each", title="Redis")
     with connect_now(config.redis) as redis:

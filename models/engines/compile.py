@@ -120,7 +120,8 @@ def compile(
         try:
             return Compiled(engine, openvino.build(module, example, buckets), fills, buckets)
         except (ImportError, OSError, RuntimeError) as error:
-            log.warning("OpenVINO cannot serve here (%s): eager does", str(error).partition("\n")[0])
+            advice = '. To have it: pip install "liveshelf[openvino]"' if isinstance(error, ImportError) else ""
+            log.warning("OpenVINO cannot serve here (%s): eager does%s", str(error).partition("\n")[0], advice)
             engine = "eager"
     if engine == "eager":
         return Compiled(engine, module, fills)

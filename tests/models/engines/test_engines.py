@@ -74,7 +74,7 @@ def test_without_openvino_eager_serves_and_one_line_says_so(
         compiled = compile(rows, example(), CPU, engine="openvino", fills=NOWHERE)
     check_parity(compiled, rows, CPU, "float32")
     [line] = logged(caplog, "models.engines.compile")
-    assert compiled.name == "eager" and "OpenVINO" in line and "\n" not in line
+    assert compiled.name == "eager" and "liveshelf[openvino]" in line and "\n" not in line
 
 
 @gpu
