@@ -6,8 +6,7 @@ partition is processed up to the read position once the last delivered record is
 have to be acknowledged in order, as :class:`streams.kafka.app.BatchTaker` does.
 """
 
-import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 from aiokafka import TopicPartition
@@ -22,9 +21,6 @@ from streams.kafka.unreadable import SilenceDetector
 from streams.runtime.lifecycle import or_leave
 
 MAX_WAIT_MS = 1_500
-
-YIELD_EVERY = 100
-"""Records that are passed on before other tasks may run."""
 
 
 class Thread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
@@ -149,26 +145,6 @@ class FaustConsumer(driver.Consumer):  # type: ignore[misc]
             self._unacked_messages.discard(message)
             self._done[message.tp] = message.offset + 1
             return True
-
-    async def _drain_messages(self, fetcher: Any) -> None:
-        """Called by Faust to pass on what its thread reads. Faust's own makes two tasks for each record, so that it can
-        leave a full queue when partitions are taken away; here all records of an answer share them."""
-        try:
-            while not (self._stopped.is_set() or fetcher._stopped.is_set()):
-                messages = [message async for _, message in self.getmany(timeout=1.0)]
-                if messages:
-                    await self.wait_first(self._pass_on(messages), self.suspend_flow.wait())
-                else:
-                    await asyncio.sleep(0)
-        except (asyncio.CancelledError, *self.consumer_stopped_errors):
-            if not self.transport.app.should_stop:
-                raise
-
-    async def _pass_on(self, messages: Sequence[Any]) -> None:
-        for number, message in enumerate(messages, 1):
-            await self.callback(message)
-            if not number % YIELD_EVERY:
-                await asyncio.sleep(0)
 
     async def on_partitions_revoked(self, revoked: set[TopicPartition]) -> None:
         """Called by Faust's thread."""
