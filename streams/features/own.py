@@ -280,8 +280,8 @@ def parts(values: npt.NDArray[T], starts: Places) -> list[npt.NDArray[T]]:
     return [values[begin:end] for begin, end in pairwise(starts.tolist())]
 
 
-def keys_of(shopper: Places, places: Places) -> Places:
-    """One number for a shopper of a batch and a place."""
+def keys_of(shopper: Places, places: Places | npt.NDArray[np.int32]) -> Places:
+    """One number for a shopper, or a shelf, of a batch and a place, or any number that is not negative."""
     found: Places = (shopper << 32) | places
     return found
 

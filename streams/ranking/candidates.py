@@ -13,11 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streams.config import CandidatesConfig
+from streams.features.own import NOTHING, PLACE, keys_of
 
 Slots = NDArray[np.int64]
-NOTHING: Slots = np.zeros(0, np.int64)
-PLACE = (1 << 32) - 1
-"""The bits of a slot where it is packed with the number of its shelf."""
 
 Source = Literal["vector", "lexical", "together", "trending", "own", "linear", "week", "day", "new"]
 SOURCES: tuple[Source, ...] = get_args(Source)
@@ -118,19 +116,17 @@ def unions(
     parts = [slots[: getattr(caps, source)] for sources in shelves for source, slots in sources.items()]
     sizes = np.array([len(slots) for slots in parts], np.int64)
     named = [len(sources) for sources in shelves]
-    of_part = np.repeat(np.arange(len(shelves)), named) << 32
+    numbers = np.arange(len(shelves))
     bits = np.array([BITS[source] for sources in shelves for source in sources], np.uint16)
     # A slot's turn: its place in its source, then the source's place among the shelf's.
     turns = (np.arange(sizes.sum()) - np.repeat(np.cumsum(sizes) - sizes, sizes)) * len(SOURCES)
     turns += np.repeat(np.array([place for count in named for place in range(count)], np.int64), sizes)
-    keys = np.repeat(of_part, sizes) | np.concatenate([NOTHING, *parts])
+    keys = keys_of(np.repeat(np.repeat(numbers, named), sizes), np.concatenate([NOTHING, *parts]))
+    masks = np.repeat(bits, sizes)
     if exclude is not None:
-        left_out = np.repeat(np.arange(len(shelves)) << 32, [len(some) for some in exclude])
-        left_out |= np.concatenate([NOTHING, *exclude])
-        kept = ~np.isin(keys, left_out)
-        keys, turns, masks = keys[kept], turns[kept], np.repeat(bits, sizes)[kept]
-    else:
-        masks = np.repeat(bits, sizes)
+        of = np.repeat(numbers, [len(some) for some in exclude])
+        kept = ~np.isin(keys, keys_of(of, np.concatenate([NOTHING, *exclude])))
+        keys, turns, masks = keys[kept], turns[kept], masks[kept]
     if not len(keys):
         return [Candidates(NOTHING, np.zeros(0, np.uint16)) for _ in shelves]
     by_key = np.argsort(keys)

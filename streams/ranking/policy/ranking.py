@@ -128,11 +128,6 @@ class Rankings:
         kept = self.places < length
         return self if kept.all() else self.reorder(np.flatnonzero(kept), np.minimum(self.fronts, length))
 
-    def keys(self, values: Numbers | NDArray[np.int32]) -> Numbers:
-        """One number for each place's shelf and value, which is not negative."""
-        found: Numbers = (self.shelves << 32) | values
-        return found
-
     def __len__(self) -> int:
         """The number of shelves."""
         return len(self.fronts)

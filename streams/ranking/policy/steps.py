@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.compiled import compiled
+from streams.features.own import keys_of
 from streams.ranking.candidates import EXPLORED
 from streams.ranking.policy.ranking import Floats, Numbers, Rankings, Slots
 
@@ -68,8 +69,8 @@ class AlreadyBought(Step):
         counts = [len(some) for some in facts.bought]
         if not sum(counts):
             return rankings
-        bought = (np.repeat(np.arange(len(counts)), counts) << 32) | np.concatenate(facts.bought)
-        return rankings.keep(~np.isin(rankings.keys(rankings.slots), bought))
+        bought = keys_of(np.repeat(np.arange(len(counts)), counts), np.concatenate(facts.bought))
+        return rankings.keep(~np.isin(keys_of(rankings.shelves, rankings.slots), bought))
 
 
 class InStock(Step):
@@ -90,7 +91,7 @@ class Variants(Step):
         if not len(grouped):
             return rankings
         kept = groups < 0
-        kept[grouped[np.unique(rankings.keys(groups)[grouped], return_index=True)[1]]] = True
+        kept[grouped[np.unique(keys_of(rankings.shelves, groups)[grouped], return_index=True)[1]]] = True
         return rankings.keep(kept)
 
 
@@ -142,10 +143,10 @@ class Fatigue(Step):
         """How often the item at each place of the fronts was overlooked, [f]."""
         sizes = [len(some) for some in overlooked]
         slots = np.fromiter((slot for some in overlooked for slot in some), np.int64, sum(sizes))
-        known = (np.repeat(np.arange(len(sizes)), sizes) << 32) | slots
+        known = keys_of(np.repeat(np.arange(len(sizes)), sizes), slots)
         counts = np.fromiter((count for some in overlooked for count in some.values()), np.float64, sum(sizes))
         order = np.argsort(known)
-        known, keys = known[order], rankings.keys(rankings.slots)[front]
+        known, keys = known[order], keys_of(rankings.shelves, rankings.slots)[front]
         at = np.minimum(np.searchsorted(known, keys), len(known) - 1)
         return np.where(known[at] == keys, counts[order][at], 0.0)
 
@@ -169,7 +170,7 @@ class BrandCap(Step):
         brands, in_front = facts.brands[rankings.slots], rankings.in_front
         branded = np.flatnonzero(in_front & (brands >= 0))
         # Sorted by shelf and brand, an item's number within its brand is its distance from the brand's first.
-        keys = rankings.keys(brands)[branded]
+        keys = keys_of(rankings.shelves, brands)[branded]
         order = np.argsort(keys, kind="stable")
         grouped = keys[order]
         over = branded[order[np.arange(len(grouped)) - np.searchsorted(grouped, grouped) >= self._most]]
