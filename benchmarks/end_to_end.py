@@ -286,18 +286,16 @@ async def bare(run: Run, count: int, shelves: int, size: int) -> Cost:
 
 def load(report: Report, name: str, rate: float, taken: list[Snapshot]) -> None:
     """A row of latencies for one load."""
-    p50, p90, p99 = quantiles(taken, "end_to_end", (0.5, 0.9, 0.99))
-    search = quantiles(taken, "end_to_end.search", (0.99,))[0]
     stages = {f"{stage}_p50": round(quantiles(taken, stage, (0.5,))[0], 2) for stage in STAGES}
-    report.row(
-        what=name,
-        events_per_s=round(rate, 1),
-        p50_ms=round(p50, 1),
-        p90_ms=round(p90, 1),
-        p99_ms=round(p99, 1),
-        search_p99_ms=round(search, 1),
-        **stages,
-    )
+    report.row(what=name, events_per_s=round(rate, 1), **latencies(taken), **stages)
+
+
+def latencies(taken: list[Snapshot]) -> dict[str, float]:
+    """Quantiles from an event's record to its shelves in Redis, of all events and of searches, ms."""
+    p50, p90, p99 = quantiles(taken, "end_to_end", (0.5, 0.9, 0.99))
+    [search] = quantiles(taken, "end_to_end.search", (0.99,))
+    found = {"p50_ms": p50, "p90_ms": p90, "p99_ms": p99, "search_p99_ms": search}
+    return {name: round(ms, 1) for name, ms in found.items()}
 
 
 @smoke(items=40, count=60, warm_up=10, seconds=1.0, repeats=1)

@@ -9,7 +9,6 @@ backlog, on any core, and what the servers take for it.
 
 import os
 import tempfile
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
@@ -17,7 +16,7 @@ import psutil
 import typer
 from rich.console import Console
 
-from benchmarks.end_to_end import Events, Run, busy, goods
+from benchmarks.end_to_end import Events, Run, busy, goods, latencies
 from benchmarks.report import Report
 from benchmarks.smoke import smoke
 from liveshelf.settings import StackConfig
@@ -75,14 +74,11 @@ class Trial:
             self.late(what, rate, taken)
         return queue < QUEUE_MS
 
-    def late(self, what: str, rate: float, taken: Iterable[Snapshot]) -> None:
+    def late(self, what: str, rate: float, taken: list[Snapshot]) -> None:
         """A row of latencies."""
-        taken = list(taken)
-        p50, p99 = quantiles(taken, "end_to_end", (0.5, 0.99))
-        search = quantiles(taken, "end_to_end.search", (0.99,))[0]
-        queue = quantiles(taken, "queue", (0.99,))[0]
-        figures = {"p50_ms": p50, "p99_ms": p99, "search_p99_ms": search, "queue_p99_ms": queue}
-        self.report.row(part="latency", **self._told(what, rate), **{n: round(ms, 1) for n, ms in figures.items()})
+        [queue] = quantiles(taken, "queue", (0.99,))
+        figures = latencies(taken) | {"queue_p99_ms": round(queue, 1)}
+        self.report.row(part="latency", **self._told(what, rate), **figures)
 
     def _told(self, what: str, rate: float) -> dict[str, str | float]:
         return {"worker": self.name, "what": what, "events_per_s": round(rate, 1)}
