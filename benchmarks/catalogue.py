@@ -35,7 +35,7 @@ from models.projection import orthogonal
 from models.trigrams import trigrams
 from streams.batch import Batch, Recent, rank_requests
 from streams.catalog.catalog import Catalog, Change
-from streams.catalog.embedding import Embedding, Origin, text, text_hash
+from streams.catalog.embedding import Embedding, Origin, text
 from streams.catalog.lexical_index import LexicalIndex, link_files
 from streams.catalog.snapshot import LAYOUT, Meta, Snapshots, Writer
 from streams.catalog.topic_index import TopicIndex
@@ -114,8 +114,8 @@ class Goods:
         )
 
     def _change(self, item: Item, encoded: EncodedItem) -> Change:
-        embedding = Embedding(item, self.encoder.version, text_hash(text(item)), encoded.to_bytes())
         self.offset += 1
+        embedding = Embedding.of(item, self.encoder.version, encoded)
         return Change(item.item_id, embedding, Origin(0, self.offset, NOW_MS))
 
 

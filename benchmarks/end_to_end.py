@@ -22,7 +22,8 @@ from typing import Annotated
 import psutil
 import typer
 from aiokafka import AIOKafkaConsumer
-from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+from confluent_kafka import Producer
+from kafka import KafkaConsumer, TopicPartition
 from pydantic import SecretStr
 from redis.asyncio import Redis
 from rich.progress import Progress, TaskID
@@ -77,17 +78,25 @@ def goods(count: int) -> list[tuple[str, dict[str, str]]]:
 
 
 class Events:
-    """An endless mix: searches in words of titles, and touches of items, by some hundred shoppers.
+    """An endless mix: searches in words of titles, and touches of items.
 
     Parameters
     ----------
     queries
         How many different queries there are, the n-th of them asked 1/n as often as the first (Zipf's law, which logs
         of searches follow); by default any words of any title.
+    shoppers
+        How many there are.
     """
 
-    def __init__(self, items: list[tuple[str, dict[str, str]]], seed: int, queries: int | None = None) -> None:
-        self.items, self.chance, self.count = items, random.Random(seed), 0
+    def __init__(
+        self,
+        items: list[tuple[str, dict[str, str]]],
+        seed: int,
+        queries: int | None = None,
+        shoppers: int = SHOPPERS,
+    ) -> None:
+        self.items, self.chance, self.count, self.shoppers = items, random.Random(seed), 0, shoppers
         self.run = f"{seed}-{time.time_ns()}"
         self._queries = [self._words(self.chance.choice(items)[1]) for _ in range(queries or 0)]
         self._often = list(accumulate(1 / rank for rank in range(1, len(self._queries) + 1)))
@@ -101,7 +110,7 @@ class Events:
         """Key and value of the next event, which happens now."""
         self.count += 1
         item_id, item = self.chance.choice(self.items)
-        user = f"u{self.chance.randrange(SHOPPERS)}"
+        user = f"u{self.chance.randrange(self.shoppers)}"
         event: dict[str, object] = {"event_id": f"{self.run}-{self.count}", "ts": wall_ms(), "user_id": user}
         if self.chance.random() < SEARCHES:
             [query] = self.chance.choices(self._queries, cum_weights=self._often) if self._queries else [None]
@@ -162,16 +171,17 @@ class Run:
         )
         self.core = core
         topics.create(self.config.kafka, self.config.topics)
-        self.producer = KafkaProducer(**self.config.kafka.client(), acks="all", linger_ms=0)
+        # librdkafka: kafka-python's sending thread at times spins on a core that it shares with the broker, which then
+        # answered nobody for seconds.
+        self.producer = Producer(
+            {"bootstrap.servers": bootstrap, "acks": "all", "linger.ms": 0, "partitioner": "murmur2_random"}
+        )
         self.metrics = KafkaConsumer(**self.config.kafka.client(), group_id=None)
         self.metrics.assign([TopicPartition(self.names.metrics, 0)])
 
     @contextmanager
     def worker(self, items: list[tuple[str, dict[str, str]]]) -> Iterator[psutil.Process]:
         """The worker, running and with all items encoded."""
-        for item_id, item in items:
-            self.producer.send(self.names.items, key=item_id.encode(), value=json.dumps(item).encode())
-        self.producer.flush()
         with self.workers(items, 1) as [process]:
             yield process
 
@@ -179,7 +189,7 @@ class Run:
     def workers(self, items: list[tuple[str, dict[str, str]]], count: int) -> Iterator[list[psutil.Process]]:
         """So many workers, running and each with all items encoded."""
         for item_id, item in items:
-            self.producer.send(self.names.items, key=item_id.encode(), value=json.dumps(item).encode())
+            self._send(self.names.items, item_id.encode(), json.dumps(item).encode())
         self.producer.flush()
         processes = [
             subprocess.Popen([sys.executable, "-m", "liveshelf", "worker"], env=self.env) for _ in range(count)
@@ -209,7 +219,7 @@ class Run:
         began_ms = wall_ms()
         cpu = busy(processes)
         for key, value in values:
-            self.producer.send(self.names.events, key=key, value=value)
+            self._send(self.names.events, key, value)
         self.producer.flush()
         taken = self._until(count)
         return Cost(
@@ -227,11 +237,21 @@ class Run:
         while (now := time.perf_counter() - began) < seconds:
             while sent < now * rate:
                 key, value = events.next()
-                self.producer.send(self.names.events, key=key, value=value)
+                self._send(self.names.events, key, value)
                 sent += 1
             time.sleep(0.001)
         self.producer.flush()
         return self._until(sent)
+
+    def _send(self, topic: str, key: bytes, value: bytes) -> None:
+        while True:
+            try:
+                self.producer.produce(topic, key=key, value=value)
+            except BufferError:
+                self.producer.poll(0.1)
+            else:
+                self.producer.poll(0)
+                return
 
     def _from_now(self) -> None:
         """Leave out what was measured before."""

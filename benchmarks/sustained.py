@@ -25,6 +25,8 @@ from streams.telemetry.meter import Snapshot, quantiles
 
 QUEUE_MS = 100.0
 QUERIES = 2_000
+SHOPPERS = 5_000
+"""At 200 events a second each of them acts every 25 s, as in a visit."""
 STEP = 1.12
 """Rates that are tried differ by this factor."""
 
@@ -91,7 +93,7 @@ def several(report: Report, run: Run, shop: Shop, most: int, backlog: int) -> No
     stores = [one for one in servers if "redis" in one.name()]
     for count in range(1, most + 1):
         with run.workers(shop, count) as processes:
-            events = Events(shop, 10 + count)
+            events = Events(shop, 10 + count, shoppers=SHOPPERS)
             run.backlog(processes, events, max(1, backlog // 6))
             before = busy(brokers), busy(stores)
             cost = run.backlog(processes, events, backlog)
@@ -130,7 +132,9 @@ def main(
 ) -> None:
     """Measure; about ten minutes a checkout."""
     shop = goods(items)
-    report = Report("sustained", items=items, backlog=backlog, seconds=seconds, queue_p99_ms=QUEUE_MS)
+    report = Report(
+        "sustained", items=items, shoppers=SHOPPERS, backlog=backlog, seconds=seconds, queue_p99_ms=QUEUE_MS
+    )
     everywhere = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else None
     core = apart()
     report.facts["worker_has_a_core"] = core is not None
@@ -143,7 +147,7 @@ def main(
         for number, (name, code, queries) in enumerate(kinds):
             run = Run(where, f"sustained{number}", 1 + number, "late_interaction", code, core)
             with run.worker(shop) as process:
-                Trial(report, name, run, Events(shop, 1, queries)).measure(process, backlog, probe_s, seconds)
+                Trial(report, name, run, Events(shop, 1, queries, SHOPPERS)).measure(process, backlog, probe_s, seconds)
         if everywhere is not None:
             for one in (psutil.Process(), *psutil.Process().children(recursive=True)):
                 for thread in one.threads():

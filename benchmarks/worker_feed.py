@@ -16,7 +16,7 @@ from liveshelf.stack.redis import LocalRedis
 from models.encoder import Encoder
 from models.late_interaction import LateInteractionScorer
 from streams.catalog.catalog import Catalog, Change
-from streams.catalog.embedding import Embedding, text, text_hash
+from streams.catalog.embedding import Embedding, text
 from streams.config import PolicyConfig, StreamsConfig
 from streams.events.schema import AnyEvent, Item, Purchase
 from streams.features.behaviour import Behaviour
@@ -107,9 +107,8 @@ def changes(items: Sequence[Item], encoder: Encoder) -> list[Change]:
     found: list[Change] = []
     for start in range(0, len(items), 256):
         some = items[start : start + 256]
-        for item, one in zip(some, encoder.encode_items([text(item) for item in some]), strict=True):
-            embedding = Embedding(item, encoder.version, text_hash(text(item)), one.to_bytes())
-            found.append(Change(item.item_id, embedding, None))
+        for item, encoded in zip(some, encoder.encode_items([text(item) for item in some]), strict=True):
+            found.append(Change(item.item_id, Embedding.of(item, encoder.version, encoded), None))
     return found
 
 

@@ -332,7 +332,7 @@ class WorkerConfig(RoleConfig):
 
     group: str = "liveshelf"
     batch_events: Size = 64
-    batch_wait_s: Seconds = 0.001
+    batch_wait_s: Seconds = 0.005
     item_batch: Size = 32
     recent_items: Size = 10
     recent_queries: Size = 3

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from evaluator.attribution.example import LabelledExample
 from models.encoder import Encoder
-from streams.catalog.embedding import Embedding, Origin, encoder, key, text, text_hash
+from streams.catalog.embedding import Embedding, Origin, encoder, key, text
 from streams.events.schema import Item
 from tests.shop import Shop
 
@@ -28,9 +28,8 @@ def items(count: int) -> list[Item]:
 
 def put(shop: Shop, some: Sequence[Item], model: Encoder) -> None:
     """Items as a worker puts them on the topic of embeddings."""
-    texts = [text(item) for item in some]
-    for item, read, vectors in zip(some, texts, model.encode_items(texts), strict=True):
-        record = Embedding(item, model.version, text_hash(read), vectors.to_bytes())
+    for item, encoded in zip(some, model.encode_items([*map(text, some)]), strict=True):
+        record = Embedding.of(item, model.version, encoded)
         shop.producer.send(
             shop.topics.embeddings,
             key=key(item.item_id, model.version),

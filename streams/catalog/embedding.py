@@ -109,6 +109,11 @@ class Embedding(msgspec.Struct, frozen=True, array_like=True):
     text: Annotated[str, Meta(max_length=64)]
     vectors: bytes
 
+    @classmethod
+    def of(cls, item: Item, encoder: str, encoded: EncodedItem) -> "Embedding":
+        """An item's vectors, made of its text now by an encoder of this version."""
+        return cls(item, encoder, text_hash(text(item)), encoded.to_bytes())
+
 
 class Place(NamedTuple):
     """The key and headers of a record: the item, the encoder version, and which state of the item it is."""

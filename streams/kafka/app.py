@@ -6,6 +6,7 @@ workaround for each.
 
 import asyncio
 import logging
+import math
 import os
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
@@ -25,6 +26,8 @@ log = logging.getLogger(__name__)
 
 SILENT_SHARE = 0.75
 """Share of the watchdog's time after which a silent partition is reported, so that the report comes before the exit."""
+HANDOVER_S = 0.001
+"""How long records that one answer of the broker brought need to come through Faust, one after the other."""
 LAST_S = 1.0
 """Time that cancelled tasks have to end when the process ends."""
 
@@ -87,7 +90,8 @@ class BatchTaker:
     Parameters
     ----------
     wait_s
-        How long a batch that is not full waits for events that Faust's thread has read meanwhile.
+        A batch that is not full waits until so long after the last one was processed: what came meanwhile is on its way
+        from the broker. Where nothing came meanwhile, it waits :data:`HANDOVER_S`.
     progress
         Called after each batch that is done.
     schemas
@@ -115,15 +119,16 @@ class BatchTaker:
         process: Callable[[Sequence[Record]], Awaitable[Sent]],
         acknowledging: list[asyncio.Task[None]],
     ) -> None:
+        loop, processed = asyncio.get_running_loop(), -math.inf
         async for event in stream.noack().events():
             batch = [event, *_waiting(stream, size - 1)]
             if len(batch) < size:
-                # Events that Faust's thread read while a model computed arrive a moment later.
-                await asyncio.sleep(self.wait_s)
+                await asyncio.sleep(max(HANDOVER_S, processed + self.wait_s - loop.time()))
                 batch += _waiting(stream, size - len(batch))
             records = [record(taken.message) for taken in batch]
             with or_leave(where=place(records)):
                 sent = await process(await self.schemas.decoded(records))
+                processed = loop.time()
                 for last in acknowledging:
                     await last
             acknowledging[:] = [asyncio.create_task(self._acknowledge(batch, sent, place(records)))]

@@ -18,7 +18,7 @@ from models.late_interaction import Contributions, LateInteractionScorer
 from models.scorer import Scorer, ScoreRequest, utility
 from streams.catalog.attributes import Matching
 from streams.catalog.catalog import Catalog, Change
-from streams.catalog.embedding import Embedding, text_hash
+from streams.catalog.embedding import Embedding
 from streams.config import StreamsConfig
 from streams.events.filters import CATEGORY, NO_FILTER, Filter, path
 from streams.events.schema import Item
@@ -234,9 +234,9 @@ class Recommender:
         use: some ten seconds where nothing is in numba's cache."""
         encoder, titles = self.catalogue.encoder, ("garden hose", "desk lamp")
         shop, behaviour = Catalog(encoder), Behaviour()
-        for title, of in zip(titles, encoder.encode_items(titles), strict=True):
+        for title, encoded in zip(titles, encoder.encode_items(titles), strict=True):
             item = Item(item_id=title, title=title)
-            shop.apply([Change(title, Embedding(item, encoder.version, text_hash(title), of.to_bytes()), None)])
+            shop.apply([Change(title, Embedding.of(item, encoder.version, encoded), None)])
         shop.commit()
         behaviour.items.touch(behaviour.items.places(titles), now_ms)
         behaviour.refresh()

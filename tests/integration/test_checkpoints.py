@@ -12,7 +12,7 @@ from kafka import KafkaAdminClient
 from models.encoder import Encoder
 from streams.catalog import checkpoints, embedding
 from streams.catalog.catalog import Catalog
-from streams.catalog.embedding import Embedding, Origin, text, text_hash
+from streams.catalog.embedding import Embedding, Origin, text
 from streams.catalog.replication import Follower
 from streams.catalog.snapshot import Snapshots
 from streams.config import CatalogueConfig, KafkaConfig, StreamsConfig, TopicsConfig
@@ -55,9 +55,8 @@ class Host:
                 origin, item_id = Origin(0, self.sent, self.sent), one if isinstance(one, str) else one.item_id
                 value = None
                 if isinstance(one, Item):
-                    [vectors] = self.encoder.encode_items([text(one)])
-                    made = Embedding(one, self.encoder.version, text_hash(text(one)), vectors.to_bytes())
-                    value = embedding.encoder.encode(made)
+                    [encoded] = self.encoder.encode_items([text(one)])
+                    value = embedding.encoder.encode(Embedding.of(one, self.encoder.version, encoded))
                 key, headers = embedding.key(item_id, self.encoder.version), [origin.header()]
                 await producer.send_and_wait(self.topic, value, key, headers=headers)
 

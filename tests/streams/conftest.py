@@ -6,7 +6,7 @@ import pytest
 
 from models.encoder import Encoder
 from streams.catalog.catalog import Catalog, Change
-from streams.catalog.embedding import Embedding, Origin, text, text_hash
+from streams.catalog.embedding import Embedding, Origin, text
 from streams.events.schema import Item
 
 TITLES = {
@@ -31,7 +31,7 @@ def upsert(encoder: Encoder) -> Callable[..., Change]:
 
     def make(item: Item, origin: Origin | None = None, version: str = encoder.version) -> Change:
         [encoded] = encoder.encode_items([text(item)])
-        return Change(item.item_id, Embedding(item, version, text_hash(text(item)), encoded.to_bytes()), origin)
+        return Change(item.item_id, Embedding.of(item, version, encoded), origin)
 
     return make
 
@@ -41,9 +41,7 @@ def changes(encoder: Encoder) -> Mapping[str, Change]:
     """The six items that are in ``catalogue``."""
     items = [Item(item_id=key, title=t, brand=brand, category=kind) for key, (t, brand, kind) in TITLES.items()]
     return {
-        item.item_id: Change(
-            item.item_id, Embedding(item, encoder.version, text_hash(text(item)), encoded.to_bytes()), None
-        )
+        item.item_id: Change(item.item_id, Embedding.of(item, encoder.version, encoded), None)
         for item, encoded in zip(items, encoder.encode_items([text(item) for item in items]), strict=True)
     }
 
