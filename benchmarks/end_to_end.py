@@ -171,8 +171,7 @@ class Run:
         )
         self.core = core
         topics.create(self.config.kafka, self.config.topics)
-        # librdkafka: kafka-python's sending thread at times spins on a core that it shares with the broker, which then
-        # answered nobody for seconds.
+        # librdkafka: kafka-python's sending thread at times spins, on a core that it shares with the broker.
         self.producer = Producer(
             {"bootstrap.servers": bootstrap, "acks": "all", "linger.ms": 0, "partitioner": "murmur2_random"}
         )

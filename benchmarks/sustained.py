@@ -36,6 +36,9 @@ LEAST = 5.0
 RATES = (160.0,)
 """At these, and at half of what is sustained, the latency is told."""
 
+AUTOGROUP = Path("/proc/sys/kernel/sched_autogroup_enabled")
+"""Where Linux says whether it schedules sessions as groups: servers in sessions of their own then starve at times."""
+
 console = Console(stderr=True)
 Shop = list[tuple[str, dict[str, str]]]
 
@@ -138,6 +141,12 @@ def main(
     everywhere = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else None
     core = apart()
     report.facts["worker_has_a_core"] = core is not None
+    report.facts["sessions_are_groups"] = grouped = AUTOGROUP.exists() and AUTOGROUP.read_text().strip() == "1"
+    if grouped:
+        console.print(
+            "Linux schedules each session as a group, and Kafka, Redis and the generator share a core: they may then "
+            "stand still for seconds. sysctl kernel.sched_autogroup_enabled=0 avoids it."
+        )
     with tempfile.TemporaryDirectory() as folder, stack(StackConfig(folder=Path(folder)), say=console.print) as servers:
         where = servers.bootstrap_servers, servers.redis_url
         kinds: list[tuple[str, Path | None, int | None]] = [("distinct queries", None, None)]

@@ -7,6 +7,7 @@ beside the module or in the user's cache, so that later processes only load it. 
 import logging
 from collections.abc import Callable
 from contextlib import suppress
+from functools import cache
 from typing import Any, TypeVar, cast
 
 import numba
@@ -25,13 +26,16 @@ class _Cache(_FunctionCache):  # type: ignore[misc]
     damaged, and in each later process too, or where the disk is full; here the function is then compiled anew."""
 
     def load_overload(self, signature: Any, target_context: Any) -> Any:
+        found = None
         try:
-            return super().load_overload(signature, target_context)
+            found = super().load_overload(signature, target_context)
         except Exception as error:  # of what is damaged pickle raises any
             self._cannot("read", error)
             with suppress(OSError):
                 self.flush()
-            return None
+        if found is None:
+            _tell_once()
+        return found
 
     def save_overload(self, signature: Any, data: Any) -> None:
         try:
@@ -41,6 +45,11 @@ class _Cache(_FunctionCache):  # type: ignore[misc]
 
     def _cannot(self, done: str, error: Exception) -> None:
         log.warning("the code of %s in %s cannot be %s: %r", self._name, self.cache_path, done, error)
+
+
+@cache
+def _tell_once() -> None:
+    log.warning("compiling loops, which takes some 20 s in all; later starts on this machine load them")
 
 
 def compiled(function: F) -> F:

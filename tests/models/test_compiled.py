@@ -16,12 +16,19 @@ print(out[0], sum(restore.stats.cache_hits.values()))
 """
 
 
-def said(cache: Path) -> str:
-    """What the program says that keeps its code in a folder."""
+def run(cache: Path) -> subprocess.CompletedProcess[str]:
+    """The program, which keeps its code in a folder."""
     env = {**os.environ, "NUMBA_CACHE_DIR": str(cache)}
-    return subprocess.run(
-        [sys.executable, "-c", PROGRAM], env=env, capture_output=True, text=True, check=True
-    ).stdout.strip()
+    return subprocess.run([sys.executable, "-c", PROGRAM], env=env, capture_output=True, text=True, check=True)
+
+
+def said(cache: Path) -> str:
+    """What it says."""
+    return run(cache).stdout.strip()
+
+
+def test_only_a_process_that_compiles_says_so(tmp_path: Path) -> None:
+    assert ["compiling loops" in run(tmp_path).stderr for _ in range(2)] == [True, False]
 
 
 @pytest.mark.parametrize("kind", ["nbi", "nbc"])
