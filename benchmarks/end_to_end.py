@@ -188,7 +188,7 @@ class Run:
     def workers(self, items: list[tuple[str, dict[str, str]]], count: int) -> Iterator[list[psutil.Process]]:
         """So many workers, running and each with all items encoded."""
         for item_id, item in items:
-            self._send(self.names.items, item_id.encode(), json.dumps(item).encode())
+            self.send(self.names.items, item_id.encode(), json.dumps(item).encode())
         self.producer.flush()
         processes = [
             subprocess.Popen([sys.executable, "-m", "liveshelf", "worker"], env=self.env) for _ in range(count)
@@ -218,7 +218,7 @@ class Run:
         began_ms = wall_ms()
         cpu = busy(processes)
         for key, value in values:
-            self._send(self.names.events, key, value)
+            self.send(self.names.events, key, value)
         self.producer.flush()
         taken = self._until(count)
         return Cost(
@@ -236,13 +236,14 @@ class Run:
         while (now := time.perf_counter() - began) < seconds:
             while sent < now * rate:
                 key, value = events.next()
-                self._send(self.names.events, key, value)
+                self.send(self.names.events, key, value)
                 sent += 1
             time.sleep(0.001)
         self.producer.flush()
         return self._until(sent)
 
-    def _send(self, topic: str, key: bytes, value: bytes) -> None:
+    def send(self, topic: str, key: bytes, value: bytes) -> None:
+        """Hand a record to the producer; waits while its queue is full."""
         while True:
             try:
                 self.producer.produce(topic, key=key, value=value)

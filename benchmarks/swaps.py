@@ -20,7 +20,6 @@ from typing import Annotated
 import msgspec
 import psutil
 import typer
-from kafka import KafkaProducer
 from rich.progress import Progress
 
 from benchmarks.end_to_end import Events, Run, goods
@@ -94,7 +93,6 @@ class Load:
             thread.join()
 
     def _come(self, closing: threading.Event) -> None:
-        producer = KafkaProducer(**self.run.config.kafka.client(), acks="all", linger_ms=0)
         chance, began = random.Random(7), time.perf_counter()
         while not closing.wait(0.001):
             while len(self.sent) < (time.perf_counter() - began) * self.rate:
@@ -102,9 +100,9 @@ class Load:
                 words = chance.choice(self.events.items)[1]["title"].split()
                 event = {"event_id": f"e-{user}", "ts": wall_ms(), "user_id": user, "type": "search"}
                 event["query"] = " ".join(words[:3])[:200]
-                producer.send(self.run.names.events, key=user.encode(), value=json.dumps(event).encode())
+                self.run.send(self.run.names.events, user.encode(), json.dumps(event).encode())
                 self.sent.append(user)
-        producer.close()
+        self.run.producer.flush()
 
 
 class Watch:
