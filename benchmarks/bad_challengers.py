@@ -19,7 +19,7 @@ import typer
 from rich.progress import Progress
 
 from benchmarks.report import Report
-from benchmarks.shopping import shop_of, shopping
+from benchmarks.shopping import ITEMS, shop_of, shopping
 from benchmarks.smoke import Scale, smoke
 from evaluator.gate.config import GateConfig
 from evaluator.gate.report import Verdict, decode
@@ -167,11 +167,12 @@ def several(made: Runs, report: Report, name: str, champion: str | None, count: 
     return outcomes
 
 
-@smoke(runs=1, visits=20.0, scale=0.02)
+@smoke(items=60, runs=1, visits=20.0, scale=0.015)
 def main(
     json: Annotated[Path | None, typer.Option(help="Write the figures there.")] = None,
     runs: Annotated[int, typer.Option(min=1, help="Challengers of shuffled labels, for each champion.")] = 20,
     seed: Annotated[int, typer.Option(help="Of the shop.")] = 1,
+    items: Annotated[int, typer.Option(min=24, help="Size of the catalogue.")] = ITEMS,
     visits: Annotated[float, typer.Option(min=1, help="Visits a second.")] = VISITS_PER_S,
     scale: Scale = 1.0,
 ) -> None:
@@ -184,7 +185,7 @@ def main(
             settings, "bad", lambda _: None, env=ENV | {"ROLLOUT__HORIZON_S": str(horizon_s)}
         ) as there:
             task = bar.add_task("shopping", total=enough)
-            shop = shop_of(there, seed, FASHIONS, visits)
+            shop = shop_of(there, seed, FASHIONS, visits, items=items)
             learn(there, shop, enough, lambda examples: bar.update(task, completed=examples))
             bar.update(task, description="runs", completed=0, total=1 + 2 * runs)
             made = Runs(there, Path(folder) / "bad", scale, lambda: bar.advance(task))
@@ -195,7 +196,8 @@ def main(
             bar.update(task, description="canary")
             losses = [made.loss(f"untrained-{number}") for number in range(runs)]
             worst = noise[losses.index(max(losses))]
-            ended = trial(there, shop_of(there, seed, FASHIONS, visits), worst.version, horizon_s + MORE_S)
+            shop = shop_of(there, seed, FASHIONS, visits, items=items)
+            ended = trial(there, shop, worst.version, horizon_s + MORE_S)
             report.facts |= {f"canary {name}": value for name, value in ended.items()}
     report.write(json)
     stopped = report.facts["canary end"] in ("rolled back", "gave up")

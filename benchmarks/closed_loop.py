@@ -20,7 +20,7 @@ from scipy import stats
 
 from benchmarks.limits import TASTES, Sample, Tastes, of_stopped, shares
 from benchmarks.report import Report, Value
-from benchmarks.shopping import shop_of, shopping
+from benchmarks.shopping import ITEMS, shop_of, shopping
 from benchmarks.smoke import Scale, smoke
 from evaluator.monitoring.alerts.alert import Alert
 from evaluator.monitoring.alerts.topic import PublishedAlert
@@ -119,12 +119,13 @@ DAY_MS = 2_000.0
 
 @dataclass(frozen=True)
 class Habits:
-    """What shoppers like, the probability that a session goes on with a search, and on how many visits it is looked at
-    what keeps shelves from the best possible."""
+    """What shoppers like, the probability that a session goes on with a search, on how many visits it is looked at what
+    keeps shelves from the best possible, and of how many items they choose."""
 
     tastes: Tastes = "all"
     searches: float = 0.45
     limits: int = 0
+    items: int = ITEMS
 
 
 CALM = Strategy("calm", {"TRIGGERS__ENOUGH_EXAMPLES": "30000"}, drifts=False)
@@ -216,7 +217,7 @@ def perform(strategy: Strategy, seed: int, pace: Pace, habits: Habits, console: 
         settings, f"{strategy.name}-{seed}", lambda _: None, env=strategy.settings(pace.scale)
     ) as there:
         tastes = replace(TASTES[habits.tastes], day_ms=DAY_MS)
-        shop = shop_of(there, seed, strategy.fashions, pace.visits, habits.searches, tastes)
+        shop = shop_of(there, seed, strategy.fashions, pace.visits, habits.searches, tastes, habits.items)
         run = Run(shop.recorder, max(LEAST_WINDOW_S, pace.scale * WINDOW_S))
         with shop.running():
             _live(there, shop, strategy, pace, run, console)
@@ -252,13 +253,14 @@ def _live(there: DemoEnvironment, shop: Shop, strategy: Strategy, pace: Pace, ru
             return
 
 
-@smoke(seeds=1, only=["frozen"], visits=20.0, patience=0.0, scale=0.03)
+@smoke(items=60, seeds=1, only=["frozen"], visits=20.0, patience=0.0, scale=0.02)
 def main(
     json: Annotated[Path | None, typer.Option(help="Write the figures there.")] = None,
     seeds: Annotated[int, typer.Option(min=0, help="Shops, each with all strategies.")] = 5,
     calm: Annotated[int, typer.Option(min=0, help="Runs of the loop without a drift.")] = 0,
     first: Annotated[int, typer.Option(min=1, help="Seed of the first shop.")] = 1,
     only: Annotated[list[str] | None, typer.Option(help="Only these strategies.")] = None,
+    items: Annotated[int, typer.Option(min=24, help="Size of the catalogue.")] = ITEMS,
     visits: Annotated[float, typer.Option(min=1, help="Visits a second.")] = VISITS_PER_S,
     patience: Annotated[float, typer.Option(help="Seconds after which it goes on without a promotion.")] = 300.0,
     scale: Scale = 1.0,
@@ -267,7 +269,7 @@ def main(
     limits: Annotated[int, typer.Option(min=0, help="Visits to look at what keeps shelves from the best.")] = 0,
 ) -> None:
     """Run it."""
-    console, pace, habits = Console(), Pace(visits, patience, scale), Habits(tastes, searches, limits)
+    console, pace, habits = Console(), Pace(visits, patience, scale), Habits(tastes, searches, limits, items)
     report = Report(
         "closed loop",
         shoppers=SHOPPERS,

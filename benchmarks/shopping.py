@@ -11,6 +11,7 @@ from liveshelf.simulation.drift import Drift
 from liveshelf.simulation.preferences import TEXT_ONLY, Preferences
 
 READY_S = 300.0
+ITEMS = 600
 TICK_S = 0.2
 
 
@@ -21,13 +22,15 @@ def shop_of(
     per_s: float = VISITS_PER_S,
     searches: float = SEARCHES,
     preferences: Preferences = TEXT_ONLY,
+    items: int = ITEMS,
+    shoppers: int = SHOPPERS,
 ) -> Shop:
     """A shop of made-up items, its doors still closed; by default like the story's."""
     return Shop(
         there.settings,
-        made_up(seed),
+        made_up(seed, items),
         seed,
-        shoppers=SHOPPERS,
+        shoppers=shoppers,
         per_s=per_s,
         drifts=drifts,
         searches=searches,

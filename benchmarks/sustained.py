@@ -7,8 +7,10 @@ project: its worker takes its turn with the same servers. ``--workers`` says how
 backlog, on any core, and what the servers take for it.
 """
 
+import math
 import os
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -27,11 +29,14 @@ QUEUE_MS = 100.0
 QUERIES = 2_000
 SHOPPERS = 5_000
 """At 200 events a second each of them acts every 25 s, as in a visit."""
-STEP = 1.12
-"""Rates that are tried differ by this factor."""
+STEP = 1.06
+"""A rate is found to within this factor."""
 
-LEAST = 5.0
-"""Less than so many events a second is nothing that is sustained."""
+LEAST, MOST = 5.0, 1.5
+"""Less than so many events a second is nothing that is sustained; nor is more than this part of the maximum."""
+
+LOWER = 3.0
+"""What is held for the whole time is sought from this part of what is held for a short one."""
 
 RATES = (160.0,)
 """At these, and at half of what is sustained, the latency is told."""
@@ -49,27 +54,21 @@ class Trial:
     def __init__(self, report: Report, name: str, run: Run, events: Events) -> None:
         self.report, self.name, self.run, self.events = report, name, run, events
 
-    def measure(self, process: psutil.Process, backlog: int, probe_s: float, seconds: float) -> None:
+    def measure(self, process: psutil.Process, backlog: int, probe_s: float, seconds: float, step: float) -> None:
         """Rows of the report."""
         self.run.backlog([process], self.events, max(1, backlog // 6))
         cost = self.run.backlog([process], self.events, backlog)
         most = 1000 / cost.ms
         self.report.row(part="maximum", **self._told("backlog", most), processor_ms_an_event=round(cost.cpu_ms, 3))
-        held = self.sustained(most, probe_s, seconds)
+        held = self.sustained(most, probe_s, seconds, step)
         for what, rate in (*((f"{rate:g} a second", rate) for rate in RATES), ("half of what is sustained", held / 2)):
             if rate < held:
                 self.late(what, rate, self.run.paced(self.events, rate, probe_s))
 
-    def sustained(self, most: float, probe_s: float, seconds: float) -> float:
-        """The highest rate that is sustained: sought by short loads, then held for the whole time."""
-        rate = 0.8 * most
-        while rate > LEAST and not self._holds(rate, probe_s):
-            rate /= STEP
-        while rate < 1.5 * most and self._holds(rate * STEP, probe_s):
-            rate *= STEP
-        while rate > LEAST and not self._holds(rate, seconds, "sustained"):
-            rate /= STEP**0.5
-        return rate
+    def sustained(self, most: float, probe_s: float, seconds: float, step: float) -> float:
+        """The highest rate that is sustained: sought by short loads, then by loads of the whole length."""
+        probed = highest(lambda rate: self._holds(rate, probe_s), LEAST, MOST * most, step**2)
+        return highest(lambda rate: self._holds(rate, seconds, "sustained"), probed / LOWER, probed * step, step)
 
     def _holds(self, rate: float, seconds: float, what: str = "") -> bool:
         taken = self.run.paced(self.events, rate, seconds)
@@ -87,6 +86,20 @@ class Trial:
 
     def _told(self, what: str, rate: float) -> dict[str, str | float]:
         return {"worker": self.name, "what": what, "events_per_s": round(rate, 1)}
+
+
+def highest(holds: Callable[[float], bool], low: float, high: float, step: float) -> float:
+    """The highest rate that holds, to within a factor, by halving; none lower than the lowest is tried.
+
+    Examples
+    --------
+    >>> 140 < highest(lambda rate: rate < 150, 5.0, 600.0, 1.06) < 150
+    True
+    """
+    while high / low > step:
+        middle = math.sqrt(low * high)
+        low, high = (middle, high) if holds(middle) else (low, middle)
+    return low
 
 
 def several(report: Report, run: Run, shop: Shop, most: int, backlog: int) -> None:
@@ -123,17 +136,18 @@ def apart() -> int | None:
     return first
 
 
-@smoke(items=40, backlog=60, probe_s=1.0, seconds=1.0, workers=1)
+@smoke(items=40, backlog=60, probe_s=1.0, seconds=1.0, step=3.0, workers=1)
 def main(
     json_path: Annotated[Path | None, typer.Option("--json", help="Write the figures here too.")] = None,
     items: Annotated[int, typer.Option(help="Size of the catalogue.")] = 2_000,
     backlog: Annotated[int, typer.Option(help="Events of a backlog.")] = 6_000,
     probe_s: Annotated[float, typer.Option(help="Length of each load but that which counts, seconds.")] = 15.0,
     seconds: Annotated[float, typer.Option(help="Length of the load that counts, seconds.")] = 120.0,
+    step: Annotated[float, typer.Option(min=1.01, help="A rate is found to within this factor.")] = STEP,
     before: Annotated[Path | None, typer.Option(help="A checkout to measure first.")] = None,
     workers: Annotated[int, typer.Option(help="At most so many workers take from a backlog.")] = 3,
 ) -> None:
-    """Measure; about ten minutes a checkout."""
+    """Measure; about a quarter of an hour for each kind of traffic."""
     shop = goods(items)
     report = Report(
         "sustained", items=items, shoppers=SHOPPERS, backlog=backlog, seconds=seconds, queue_p99_ms=QUEUE_MS
@@ -156,7 +170,8 @@ def main(
         for number, (name, code, queries) in enumerate(kinds):
             run = Run(where, f"sustained{number}", 1 + number, "late_interaction", code, core)
             with run.worker(shop) as process:
-                Trial(report, name, run, Events(shop, 1, queries, SHOPPERS)).measure(process, backlog, probe_s, seconds)
+                trial = Trial(report, name, run, Events(shop, 1, queries, SHOPPERS))
+                trial.measure(process, backlog, probe_s, seconds, step)
         if everywhere is not None:
             for one in (psutil.Process(), *psutil.Process().children(recursive=True)):
                 for thread in one.threads():

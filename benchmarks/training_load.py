@@ -12,11 +12,9 @@ import typer
 from rich.progress import Progress
 
 from benchmarks.report import Report
-from benchmarks.shopping import shopping
+from benchmarks.shopping import ITEMS, shop_of, shopping
 from benchmarks.smoke import Scale, smoke
-from liveshelf.demo.catalogs import made_up
 from liveshelf.demo.environment import demo_environment
-from liveshelf.demo.shop import Shop
 from liveshelf.settings import Settings, StackConfig
 from streams.telemetry.meter import Snapshot, quantiles, total
 
@@ -35,9 +33,10 @@ ENV = {
 """Runs with a break after each, of a size that takes a while; what they make is given up at once."""
 
 
-@smoke(seconds=8.0, visits=20.0, scale=0.04)
+@smoke(items=60, seconds=4.0, visits=20.0, scale=0.02)
 def main(
     json: Annotated[Path | None, typer.Option(help="Write the figures there.")] = None,
+    items: Annotated[int, typer.Option(min=24, help="Size of the catalogue.")] = ITEMS,
     visits: Annotated[float, typer.Option(min=1, help="Visits a second.")] = 40.0,
     seconds: Annotated[
         float, typer.Option(min=1, help="How long at least, from the opening on; until a run is made.")
@@ -52,7 +51,7 @@ def main(
         enough = {f"TRIGGERS__{what}_EXAMPLES": str(round(scale * EXAMPLES)) for what in ("LEAST", "ENOUGH")}
         env = ENV | enough | {"TRIGGERS__COOLDOWN_S": str(scale * BREAK_S), "LEARNING__NICENESS": str(niceness)}
         with demo_environment(settings, "training", lambda _: None, env=env) as there:
-            shop = Shop(there.settings, made_up(1), 1, shoppers=300, per_s=visits)
+            shop = shop_of(there, 1, per_s=visits, items=items, shoppers=300)
             task = bar.add_task("shopping", total=seconds)
             stages: list[tuple[int, str]] = []
             with shop.running():

@@ -6,6 +6,7 @@ graders. Titles begin with a brand and end with a size; of the items that are ju
 
 import os
 from collections.abc import Sequence
+from functools import cache
 from itertools import product
 from pathlib import Path
 
@@ -85,10 +86,11 @@ def _judged(query: str, catalogue: Sequence[dict[str, object]], chance: np.rando
     return found
 
 
-def trigrams(word: str) -> set[str]:
+@cache
+def trigrams(word: str) -> frozenset[str]:
     """Letters of a word in threes, with its ends."""
     padded = f"^{word}$"
-    return {padded[start : start + 3] for start in range(len(padded) - 2)}
+    return frozenset(padded[start : start + 3] for start in range(len(padded) - 2))
 
 
 class Honest:
