@@ -68,7 +68,9 @@ class Runs:
         learning = LearningConfig.model_validate(hurry("LEARNING") | {"folder": str(folder / "bench")})
         examples = there.settings.examples.model_copy(update={"folder": str(folder / "examples")})
         wanted = hurry("GATE")
-        gate = GateConfig.model_validate(wanted | {"least_queries": round(scale * int(wanted["least_queries"]))})
+        gate = GateConfig.model_validate(
+            wanted | {"least_queries": max(2, round(scale * int(wanted["least_queries"])))}
+        )
         settings = there.settings.model_copy(update={"learning": learning, "examples": examples, "gate": gate})
         self.config = settings.loop()
         self.folder = folder / "bench"
@@ -167,7 +169,7 @@ def several(made: Runs, report: Report, name: str, champion: str | None, count: 
     return outcomes
 
 
-@smoke(items=60, runs=1, visits=20.0, scale=0.015)
+@smoke(items=60, runs=1, visits=20.0, scale=0.005)
 def main(
     json: Annotated[Path | None, typer.Option(help="Write the figures there.")] = None,
     runs: Annotated[int, typer.Option(min=1, help="Challengers of shuffled labels, for each champion.")] = 20,

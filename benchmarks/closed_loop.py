@@ -253,7 +253,7 @@ def _live(there: DemoEnvironment, shop: Shop, strategy: Strategy, pace: Pace, ru
             return
 
 
-@smoke(items=60, seeds=1, only=["frozen"], visits=20.0, patience=0.0, scale=0.02)
+@smoke(items=60, seeds=1, only=["frozen"], visits=20.0, patience=0.0, scale=0.03)
 def main(
     json: Annotated[Path | None, typer.Option(help="Write the figures there.")] = None,
     seeds: Annotated[int, typer.Option(min=0, help="Shops, each with all strategies.")] = 5,
@@ -304,7 +304,7 @@ def main(
 
 
 def figures(run: Run) -> dict[str, Value]:
-    """What there is to say of a run."""
+    """What there is to say of a run; nothing of a time in which nobody came."""
     alarm, promoted = run.since_drift("alarm"), run.since_drift("promoted")
     found: dict[str, Value] = {
         "by_chance": run.recorder.of_chance(run.end_s - run.window_s, run.end_s),
@@ -323,7 +323,7 @@ def figures(run: Run) -> dict[str, Value]:
             "of_usual": judged / usual,
             "alarm_to_promoted_s": promoted - alarm,
         }
-    return found
+    return {name: value for name, value in found.items() if not (isinstance(value, float) and math.isnan(value))}
 
 
 def by_page(run: Run) -> Iterator[dict[str, Value]]:

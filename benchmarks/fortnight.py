@@ -93,7 +93,7 @@ def ask(frontend: Frontend, live: AsWorker, shop: Shop, first: int, offline: Off
     return asked
 
 
-@smoke(until=datetime(2011, 9, 1), customers=10)
+@smoke(until=datetime(2011, 3, 1), customers=5)
 def main(
     json: Annotated[Path | None, typer.Option(help="Write the figures here.")] = None,
     data: Annotated[Path | None, typer.Option(help="A file of transactions; Online Retail by default.")] = None,

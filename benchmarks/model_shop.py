@@ -86,9 +86,13 @@ class Scale:
     pages: int = 400
 
     def times(self, factor: float) -> "Scale":
-        """The same with fewer visits."""
+        """All sizes times a factor, but 60 at least; nothing grows but the visits."""
         visits = (self.train, self.log, self.arm, self.pages)
-        return Scale(self.items, self.shoppers, *(max(60, round(factor * one)) for one in visits))
+        crowd = (self.items, self.shoppers)
+        return Scale(
+            *(max(60, round(min(1.0, factor) * one)) for one in crowd),
+            *(max(60, round(factor * one)) for one in visits),
+        )
 
 
 class Head:

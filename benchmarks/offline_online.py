@@ -185,7 +185,7 @@ def _row(found: Agreement) -> dict[str, Value]:
     return told | {"reliability": found.reliability, "p": found.p, "claim": found.claim}
 
 
-@smoke(shops=2, scale=0.05, jobs=1)
+@smoke(shops=2, scale=0.02, jobs=1)
 def main(
     json: Annotated[Path | None, typer.Option(help="Write the figures here.")] = None,
     shops: Annotated[int, typer.Option(min=2, help="Simulated shops.")] = 30,

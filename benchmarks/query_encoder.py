@@ -75,24 +75,30 @@ def ways() -> dict[str, dict[str, Any]]:
     return found
 
 
+def cut(layers: int, folder: Path) -> Path:
+    """Save an encoder of some of the packaged one's layers, as they are."""
+    bert: Any = fresh_bert(PACKAGED)
+    kept = spread(layers, bert.config.num_hidden_layers)
+    bert.encoder.layer = nn.ModuleList(bert.encoder.layer[number] for number in kept)
+    bert.config.num_hidden_layers = layers
+    bert.save_pretrained(folder)
+    return folder
+
+
 def times(report: Report, layers: Sequence[int], work: Path, calls: int) -> None:
     """A row for each number of layers and format."""
     cpu.limit_threads(1)
-    of = Encoder().config.num_hidden_layers
     encoders: dict[str, Encoder] = {}
     for count in layers:
-        bert: Any = fresh_bert(PACKAGED)
-        bert.encoder.layer = nn.ModuleList(bert.encoder.layer[number] for number in spread(count, of))
-        bert.config.num_hidden_layers = count
-        bert.save_pretrained(work / f"cut-{count}")
-        encoders |= {f"{count} {name}": Encoder(adapter=work / f"cut-{count}", **how) for name, how in ways().items()}
+        small = cut(count, work / f"cut-{count}")
+        encoders |= {f"{count} {name}": Encoder(adapter=small, **how) for name, how in ways().items()}
     alone, of_8 = milliseconds(encoders, [EIGHT_TOKENS], calls), milliseconds(encoders, LOT, calls)
     for name, encoder in encoders.items():
-        cut, _, way = name.partition(" ")
-        exact = encoders[f"{cut} float32"].encode_queries(LOT)
+        layers_of, _, way = name.partition(" ")
+        exact = encoders[f"{layers_of} float32"].encode_queries(LOT)
         near = [float(one.pooled @ own.pooled) for one, own in zip(exact, encoder.encode_queries(LOT), strict=True)]
         report.row(
-            layers=int(cut),
+            layers=int(layers_of),
             format=way,
             ms_alone=alone[name][0],
             quiet_ms_alone=alone[name][1],

@@ -390,7 +390,7 @@ def tell(report: Report, name: str, run: Run, count: int, cost: Cost) -> None:
     run.close()
 
 
-@smoke(count=20, kills=1)
+@smoke(count=20, kills=1, shuffle=False)
 def main(
     json_path: Annotated[Path | None, typer.Option("--json", help="Write the figures here too.")] = None,
     count: Annotated[int, typer.Option("--lists", min=1, max=LISTS, help="Replay the first so many.")] = LISTS,

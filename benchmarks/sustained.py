@@ -2,15 +2,17 @@
 
 ``python -m benchmarks.sustained --json F``. *Sustained* is the highest rate of an open loop at which the queue's 99th
 percentile, from a record's timestamp to the worker taking it, stays below 100 ms for two minutes. The worker has a core
-of its own; Kafka, Redis and the generator of events share the others. ``--before`` names another checkout of the
-project: its worker takes its turn with the same servers. ``--workers`` says how much so many workers take from a
-backlog, on any core, and what the servers take for it.
+of its own; Kafka, Redis and the generator of events share the others. Queries are all distinct, or the same read by
+three layers in int8 (*small encoder*, where OpenVINO is installed), or 2,000 by Zipf's law. ``--before`` names another
+checkout of the project: its worker takes its turn with the same servers. ``--workers`` says how much so many workers
+take from a backlog, on any core, and what the servers take for it.
 """
 
 import math
 import os
 import tempfile
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
@@ -19,10 +21,15 @@ import typer
 from rich.console import Console
 
 from benchmarks.end_to_end import Events, Run, busy, goods, latencies
+from benchmarks.query_encoder import cut
 from benchmarks.report import Report
 from benchmarks.smoke import smoke
 from liveshelf.settings import StackConfig
 from liveshelf.stack.servers import stack
+from models.encoder import Encoder
+from models.late_interaction import HeadConfig, LateInteraction
+from models.store import Data, Description, ModelStore
+from models.weights import PACKAGED, fingerprint, resolve
 from streams.telemetry.meter import Snapshot, quantiles
 
 QUEUE_MS = 100.0
@@ -34,6 +41,10 @@ STEP = 1.06
 
 LEAST, MOST = 5.0, 1.5
 """Less than so many events a second is nothing that is sustained; nor is more than this part of the maximum."""
+
+DISTINCT, SMALL, ZIPF = KINDS = ("distinct", "small encoder", "Zipf")
+BEFORE = "before"
+SMALL_LAYERS = 3
 
 LOWER = 3.0
 """What is held for the whole time is sought from this part of what is held for a short one."""
@@ -124,6 +135,26 @@ def several(report: Report, run: Run, shop: Shop, most: int, backlog: int) -> No
         )
 
 
+def small_encoder(folder: Path) -> dict[str, str]:
+    """Settings of a worker whose queries are read by three layers in int8: as quick as distilled ones, not as good."""
+    encoder, files = Encoder(), folder / "version"
+    cut(SMALL_LAYERS, files / "query_encoder")
+    LateInteraction(HeadConfig(dim=encoder.dim, token_dim=encoder.token_dim)).save(files / "head")
+    about = Description(
+        method="query_encoder",
+        architecture="late_interaction",
+        encoder=PACKAGED,
+        encoder_fingerprint=fingerprint(resolve(PACKAGED)),
+        data=Data("none", 0),
+    )
+    store = ModelStore(str(folder / "models"))
+    return {
+        "LIVESHELF_MODEL__STORE": str(store.storage.root),
+        "LIVESHELF_MODEL__VERSION": store.put(files, about).id,
+        "LIVESHELF_MODEL__QUERY_ENGINE": "openvino",
+    }
+
+
 def apart() -> int | None:
     """Keep the first core for workers; everything else that is started from now on has the others. None where the
     system cannot do that, or has but one core."""
@@ -136,7 +167,7 @@ def apart() -> int | None:
     return first
 
 
-@smoke(items=40, backlog=60, probe_s=1.0, seconds=1.0, step=3.0, workers=1)
+@smoke(items=40, backlog=60, probe_s=1.0, seconds=1.0, step=3.0, only=[SMALL], workers=1)
 def main(
     json_path: Annotated[Path | None, typer.Option("--json", help="Write the figures here too.")] = None,
     items: Annotated[int, typer.Option(help="Size of the catalogue.")] = 2_000,
@@ -145,9 +176,12 @@ def main(
     seconds: Annotated[float, typer.Option(help="Length of the load that counts, seconds.")] = 120.0,
     step: Annotated[float, typer.Option(min=1.01, help="A rate is found to within this factor.")] = STEP,
     before: Annotated[Path | None, typer.Option(help="A checkout to measure first.")] = None,
+    only: Annotated[list[str] | None, typer.Option(help="Only these: distinct, small encoder, Zipf.")] = None,
     workers: Annotated[int, typer.Option(help="At most so many workers take from a backlog.")] = 3,
 ) -> None:
     """Measure; about a quarter of an hour for each kind of traffic."""
+    if unknown := sorted({*(only or ())} - {*KINDS}):
+        raise typer.BadParameter(f"{', '.join(unknown)}: there are {', '.join(KINDS)}", param_hint="--only")
     shop = goods(items)
     report = Report(
         "sustained", items=items, shoppers=SHOPPERS, backlog=backlog, seconds=seconds, queue_p99_ms=QUEUE_MS
@@ -163,14 +197,14 @@ def main(
         )
     with tempfile.TemporaryDirectory() as folder, stack(StackConfig(folder=Path(folder)), say=console.print) as servers:
         where = servers.bootstrap_servers, servers.redis_url
-        kinds: list[tuple[str, Path | None, int | None]] = [("distinct queries", None, None)]
-        kinds.append((f"{QUERIES:,} queries by Zipf", None, QUERIES))
-        if before is not None:
-            kinds.insert(0, ("before", before, None))
-        for number, (name, code, queries) in enumerate(kinds):
+        kinds = [one for one in KINDS if one in (only or KINDS) and (one != SMALL or find_spec("openvino"))]
+        for number, kind in enumerate(kinds if before is None else (BEFORE, *kinds)):
+            code = before if kind == BEFORE else None
             run = Run(where, f"sustained{number}", 1 + number, "late_interaction", code, core)
+            run.env |= small_encoder(Path(folder)) if kind == SMALL else {}
+            queries = QUERIES if kind == ZIPF else None
             with run.worker(shop) as process:
-                trial = Trial(report, name, run, Events(shop, 1, queries, SHOPPERS))
+                trial = Trial(report, kind, run, Events(shop, 1, queries, SHOPPERS))
                 trial.measure(process, backlog, probe_s, seconds, step)
         if everywhere is not None:
             for one in (psutil.Process(), *psutil.Process().children(recursive=True)):
