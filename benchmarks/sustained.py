@@ -72,13 +72,16 @@ class Trial:
         most = 1000 / cost.ms
         self.report.row(part="maximum", **self._told("backlog", most), processor_ms_an_event=round(cost.cpu_ms, 3))
         held = self.sustained(most, probe_s, seconds, step)
+        self.report.row(part="sustained", **self._told("sustained", held))
         for what, rate in (*((f"{rate:g} a second", rate) for rate in RATES), ("half of what is sustained", held / 2)):
             if rate < held:
                 self.late(what, rate, self.run.paced(self.events, rate, probe_s))
 
     def sustained(self, most: float, probe_s: float, seconds: float, step: float) -> float:
-        """The highest rate that is sustained: sought by short loads, then by loads of the whole length."""
+        """The highest rate that is sustained, 0 for none: sought by short loads, then by loads of the whole length."""
         probed = highest(lambda rate: self._holds(rate, probe_s), LEAST, MOST * most, step**2)
+        if not probed:
+            return 0.0
         return highest(lambda rate: self._holds(rate, seconds, "sustained"), probed / LOWER, probed * step, step)
 
     def _holds(self, rate: float, seconds: float, what: str = "") -> bool:
@@ -100,17 +103,23 @@ class Trial:
 
 
 def highest(holds: Callable[[float], bool], low: float, high: float, step: float) -> float:
-    """The highest rate that holds, to within a factor, by halving; none lower than the lowest is tried.
+    """The highest rate that was tried and holds, to within a factor, by halving; 0 where none does.
 
     Examples
     --------
     >>> 140 < highest(lambda rate: rate < 150, 5.0, 600.0, 1.06) < 150
     True
+    >>> highest(lambda rate: False, 5.0, 600.0, 1.06)
+    0.0
     """
+    found = 0.0
     while high / low > step:
         middle = math.sqrt(low * high)
-        low, high = (middle, high) if holds(middle) else (low, middle)
-    return low
+        if holds(middle):
+            low = found = middle
+        else:
+            high = middle
+    return found
 
 
 def several(report: Report, run: Run, shop: Shop, most: int, backlog: int) -> None:
@@ -182,6 +191,8 @@ def main(
     """Measure; about a quarter of an hour for each kind of traffic."""
     if unknown := sorted({*(only or ())} - {*KINDS}):
         raise typer.BadParameter(f"{', '.join(unknown)}: there are {', '.join(KINDS)}", param_hint="--only")
+    if only == [SMALL] and not find_spec("openvino"):
+        raise typer.BadParameter('it needs OpenVINO: pip install "liveshelf[openvino]"', param_hint="--only")
     shop = goods(items)
     report = Report(
         "sustained", items=items, shoppers=SHOPPERS, backlog=backlog, seconds=seconds, queue_p99_ms=QUEUE_MS

@@ -5,7 +5,7 @@ from typing import Annotated, Self
 from pydantic import Field, SecretStr, field_validator, model_validator
 
 from evaluator.monitoring.monitor import MonitorRules
-from streams.config import Config, RoleConfig, Seconds, Size, WholeSeconds, loopback
+from streams.config import Config, Moment, RoleConfig, Seconds, Size, WholeSeconds, loopback
 
 
 class EvaluatorConfig(RoleConfig):
@@ -16,7 +16,7 @@ class EvaluatorConfig(RoleConfig):
     grace_s: Seconds = 600.0
     idle_s: Seconds = 30.0
     batch_events: Size = 500
-    batch_wait_s: Seconds = 0.005
+    batch_wait_s: Moment = 0.005
     state_ttl_s: WholeSeconds = 3 * 86_400
     watch_learn: Size = 20_000
     watch_run_length: Size = 10_000_000

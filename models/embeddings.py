@@ -94,8 +94,19 @@ def load(folder: Path, dtype: torch.dtype, filed: bool) -> Any:
     Raises
     ------
     WeightsError
-        When the table is not there, or other weights are not or do not fit the configuration.
+        When the configuration or the weights cannot be used, or some of them are not there.
+    OSError
+        When files cannot be read.
     """
+    try:
+        return _load(folder, dtype, filed)
+    except (WeightsError, OSError):
+        raise
+    except Exception as error:  # transformers and torch raise what each of their checks happens to raise
+        raise WeightsError(f"{folder} cannot be loaded: {type(error).__name__}: {error}") from error
+
+
+def _load(folder: Path, dtype: torch.dtype, filed: bool) -> Any:
     from transformers import AutoConfig, AutoModel
 
     config: Any = AutoConfig.from_pretrained(folder)

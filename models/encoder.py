@@ -117,8 +117,8 @@ class Encoder:
         storage format; not with precision.
     query_version
         Changes whenever encoded queries would change, also with the adapter.
-    engine
-        The engine in use for items, never ``"auto"``.
+    engine, query_engine
+        The engines in use for items and for queries, never ``"auto"``.
     folder
         Where the weights are.
     config
@@ -173,9 +173,13 @@ class Encoder:
         self._unknown = next((id for id in map(self._pieces.token_to_id, ("[UNK]", "<unk>")) if id is not None), -1)
         model = self._load(folder, engine)
         self.config = model.config
-        packed = PackedReader(model, self.device, engine)
-        self.engine, self.query_engine = packed.engine, query_engine or packed.engine
-        queries = packed if self.query_engine == packed.engine and not adapter else self._adapted(adapter)
+        packed = self._packed(model, engine, lambda: self._load(folder, "eager"))
+        self.engine = packed.engine
+        self._wanted = packed.engine if query_engine in (None, "auto") else query_engine
+        queries = packed if self._wanted == packed.engine and not adapter else self._adapted(adapter)
+        if not adapter and queries.engine == packed.engine:
+            queries = packed  # what was wanted is not installed
+        self.query_engine = queries.engine
         self._items = _Side(packed, self.conventions.item_prefix or "", max_item_tokens)
         self._queries = _Side(queries, self.conventions.query_prefix or "", max_query_tokens)
         for side, name in ((self._items, "max_item_tokens"), (self._queries, "max_query_tokens")):
@@ -201,7 +205,8 @@ class Encoder:
         """An encoder of the same items, which shares all but what queries are encoded by."""
         other = copy.copy(self)
         other.adapter, other._centres = adapter, {}
-        other._queries = self._queries._replace(reader=other._adapted(adapter))
+        reader = other._adapted(adapter)
+        other._queries, other.query_engine = self._queries._replace(reader=reader), reader.engine
         other.query_version = other._query_version()
         return other
 
@@ -219,21 +224,33 @@ class Encoder:
         return model.to(self.device)
 
     def _adapted(self, adapter: Path | None) -> Reader:
-        engine = self.query_engine
-        if adapter is None:
-            return PackedReader(self._load(self.folder, engine), self.device, engine)
-        if is_encoder(adapter):
-            return PackedReader(self._own(adapter), self.device, engine)
-        model = self._load(self.folder, engine)
-        model = lay_over(model, adapter).to(self.device, model.dtype)
-        return PrefixReader(model, self.device) if is_prefix(model) else PackedReader(model, self.device, engine)
+        def made(engine: EngineName) -> Any:
+            if adapter is not None and is_encoder(adapter):
+                return self._own(adapter, engine)
+            model = self._load(self.folder, engine)
+            return model if adapter is None else lay_over(model, adapter).to(self.device, model.dtype)
 
-    def _own(self, adapter: Path) -> Any:
+        model = made(self._wanted)
+        if is_prefix(model):
+            return PrefixReader(model, self.device)
+        return self._packed(model, self._wanted, lambda: made("eager"))
+
+    def _packed(self, model: Any, engine: EngineName, plain: Callable[[], Any]) -> PackedReader:
+        """A reader of a model. OpenVINO's is float32; where that is not installed, the plain one is read, as precise as
+        was asked for."""
+        reader = PackedReader(model, self.device, engine)
+        if engine == "openvino" and reader.engine == "eager" and model.dtype != self.dtype:
+            return PackedReader(plain(), self.device, "eager")
+        return reader
+
+    def _own(self, adapter: Path, engine: EngineName) -> Any:
         """A model that encodes queries alone."""
         try:
-            model = self._load(adapter, self.query_engine)
+            model = self._load(adapter, engine)
         except (OSError, ValueError, KeyError, RuntimeError) as error:
             raise WeightsError(f"{adapter} holds no encoder of queries: {error}") from error
+        if model.config.num_hidden_layers < 1:
+            raise WeightsError(f"{adapter} encodes queries by no layers")
         for name in ("model_type", "hidden_size", "vocab_size"):
             if (theirs := getattr(model.config, name)) != (ours := getattr(self.config, name)):
                 raise WeightsError(f"{adapter} encodes queries with a {name} of {theirs}, items have one of {ours}")

@@ -30,6 +30,10 @@ Texts = Sequence[list[int]]
 class Reader(Protocol):
     """Token ids to hidden states."""
 
+    @property
+    def engine(self) -> EngineName:
+        """What runs the model, never ``"auto"``."""
+
     def read(self, texts: Texts) -> torch.Tensor:
         """Hidden states of all tokens [sum of lengths, D], text after text."""
 
@@ -76,6 +80,8 @@ class PackedReader:
 
 class PrefixReader:
     """Runs one text in each row, for models that read learned states before the text."""
+
+    engine: EngineName = "eager"
 
     def __init__(self, model: nn.Module, device: torch.device) -> None:
         self.model, self.device = model, device

@@ -85,8 +85,8 @@ class Recent:
     >>> recent.due("a", 0)
     True
     >>> recent.done("a", 0)
-    >>> recent.due("a", 5), recent.due("a", 10)
-    (False, True)
+    >>> recent.due("a", 5), recent.due("a", 10), recent.due("a", -1)
+    (False, True, True)
     """
 
     def __init__(self, every_ms: float, capacity: int = 100_000) -> None:
@@ -94,9 +94,9 @@ class Recent:
         self._done: FIFOCache[str, int] = FIFOCache(capacity)
 
     def due(self, name: str, now_ms: int) -> bool:
-        """Whether it is time to do it again."""
+        """Whether it is time to do it again; also when the clock was put back behind the last time."""
         last = self._done.get(name)
-        return last is None or now_ms - last >= self.every_ms
+        return last is None or not 0 <= now_ms - last < self.every_ms
 
     def done(self, name: str, now_ms: int) -> None:
         """Record that it was done now."""

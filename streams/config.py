@@ -20,6 +20,8 @@ TEN_YEARS_S = 10 * 365 * 86_400
 """Ten years: the longest time of any setting."""
 
 Seconds = Annotated[float, Field(gt=0, le=TEN_YEARS_S)]
+Moment = Annotated[float, Field(gt=0, le=1)]
+"""Part of a second that records may wait for others."""
 WholeSeconds = Annotated[int, Field(ge=1, le=TEN_YEARS_S)]
 SecondsOrZero = Annotated[int, Field(ge=0, le=TEN_YEARS_S)]
 Hours = Annotated[float, Field(gt=0, le=TEN_YEARS_S / 3_600)]
@@ -332,7 +334,7 @@ class WorkerConfig(RoleConfig):
 
     group: str = "liveshelf"
     batch_events: Size = 64
-    batch_wait_s: Seconds = 0.005
+    batch_wait_s: Moment = 0.005
     item_batch: Size = 32
     recent_items: Size = 10
     recent_queries: Size = 3

@@ -151,7 +151,10 @@ class Worker:
                 gc.freeze()  # models and catalogue stay: the garbage collector need not scan them each time
                 self._ready.set()
                 loaded = self.switcher.current
-                log.warning("worker %s is ready: %d items, model %s", self.id, len(loaded.catalogue), loaded.name)
+                log.warning(
+                    "worker %s is ready: %d items, model %s, queries by %s",
+                    *(self.id, len(loaded.catalogue), loaded.name, loaded.encoder.query_engine),
+                )
                 del loaded
                 group.create_task(vital(demand.run(), "reading demand"))
                 group.create_task(vital(self.withdrawals.run(), "taking items out of shelves"))

@@ -124,18 +124,27 @@ class BatchTaker:
             batch = [event, *_waiting(stream, size - 1)]
             if len(batch) < size:
                 await asyncio.sleep(max(HANDOVER_S, processed + self.wait_s - loop.time()))
+                batch = [taken for taken in batch if _current(stream.app, taken)]
                 batch += _waiting(stream, size - len(batch))
+                if not batch:
+                    continue
             records = [record(taken.message) for taken in batch]
             with or_leave(where=place(records)):
                 sent = await process(await self.schemas.decoded(records))
-                processed = loop.time()
-                for last in acknowledging:
-                    await last
-            acknowledging[:] = [asyncio.create_task(self._acknowledge(batch, sent, place(records)))]
+            processed = loop.time()
+            last = acknowledging[-1:]
+            acknowledging.append(asyncio.create_task(self._acknowledge(batch, sent, place(records), last)))
+            if last:
+                await asyncio.wait(last)  # to await the task itself would cancel what it sends when this is cancelled
+                del acknowledging[0]
 
-    async def _acknowledge(self, events: Sequence[Any], sent: Sent, where: str) -> None:
+    async def _acknowledge(
+        self, events: Sequence[Any], sent: Sent, where: str, last: Sequence[asyncio.Task[None]]
+    ) -> None:
         with or_leave(where=where):
             await asyncio.gather(*sent)
+            if last:
+                await asyncio.wait(last)
             for event in events:
                 event.ack()
             self.progress()
@@ -144,12 +153,17 @@ class BatchTaker:
 def _waiting(stream: Any, most: int) -> list[Any]:
     """Events that wait in a stream's queue. The stream gives them too, but one by one and at several times the cost. As
     it does, leave out what a partition gave before it was assigned anew."""
-    app, queue, found = stream.app, stream.channel.queue, list[Any]()
+    queue, found = stream.channel.queue, list[Any]()
     while len(found) < most and not queue.empty():
         event = queue.get_nowait()
-        if app.flow_control.is_active() and event.message.generation_id == app.consumer_generation_id:
+        if _current(stream.app, event):
             found.append(event)
     return found
+
+
+def _current(app: Any, event: Any) -> bool:
+    """Whether an event was delivered since partitions were last assigned; others come again, here or elsewhere."""
+    return bool(app.flow_control.is_active() and event.message.generation_id == app.consumer_generation_id)
 
 
 async def leave_when_stalled(app: Any, watchdog: Watchdog, excused: Callable[[], bool]) -> None:

@@ -29,14 +29,19 @@ class Thread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
     Attributes
     ----------
     read
-        For each partition the offset of the last delivered record, None before the first, and the read position. Both
-        are set at once, so that Faust's other thread never sees one without the other.
+        For each partition the offsets of the first and of the last delivered record, None before there is one, and the
+        read position. All are set at once, so that Faust's other thread never sees one without the others.
     """
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.read: dict[TopicPartition, tuple[int | None, int]] = {}
+        self.read: dict[TopicPartition, tuple[int | None, int | None, int]] = {}
         self._assigned: object = None
+
+    @property
+    def current(self) -> bool:
+        """Whether what was read is of the partitions as they are assigned now."""
+        return self._consumer is not None and self._consumer.assigned() is self._assigned
 
     def highwater(self, tp: TopicPartition) -> Any:
         """The end of what can be read now."""
@@ -76,8 +81,10 @@ class Thread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
             self._assigned, self.read = assigned, {}
         for partition in consumer.assignment():
             if (at := consumer.at(partition)) is not None:
-                last = records[partition][-1].offset if partition in records else self.read.get(partition, (None, 0))[0]
-                self.read[partition] = last, at
+                first, last, _ = self.read.get(partition, (None, None, 0))
+                if some := records.get(partition):
+                    first, last = some[0].offset if first is None else first, some[-1].offset
+                self.read[partition] = first, last, at
         return records
 
 
@@ -126,24 +133,23 @@ class FaustConsumer(driver.Consumer):  # type: ignore[misc]
     def through(self, partition: TopicPartition) -> int | None:
         """The offset before which all is processed; None while it is not known."""
         found = self._thread.read.get(partition)
-        if found is None:
+        if found is None or not self._thread.current:
             return None
-        (last, at), done = found, self._done.get(partition)
-        if last is None or (done is not None and last < done <= at):
+        (first, last, at), done = found, self._done.get(partition)
+        if first is None or last is None or (done is not None and last < done <= at):
             return at
-        if done is not None and done <= at:
-            return done
-        committed = self._committed_offset[partition]
-        return None if committed is None else min(int(committed), at)
+        return done if done is not None and done <= at else first
 
     def ack(self, message: Any) -> bool:
-        """Called by Faust when a message, and so each message before it, is processed."""
+        """Called by Faust when a message, and so each message before it, is processed. What was delivered before the
+        partitions were assigned anew says nothing of them now: others may have gone on."""
         with ack_lock:
             if message.acked:
                 return False
             message.acked = True
             self._unacked_messages.discard(message)
-            self._done[message.tp] = message.offset + 1
+            if message.generation_id == self.app.consumer_generation_id:
+                self._done[message.tp] = message.offset + 1
             return True
 
     async def on_partitions_revoked(self, revoked: set[TopicPartition]) -> None:
@@ -151,6 +157,12 @@ class FaustConsumer(driver.Consumer):  # type: ignore[misc]
         await super().on_partitions_revoked(revoked)
         for partition in revoked:
             self._done.pop(partition, None)
+
+    async def on_partitions_assigned(self, assigned: set[TopicPartition], generation_id: int = 0) -> None:
+        """Called by Faust's thread, which has counted the generation by now. What was acknowledged since the partitions
+        were revoked is of the former one."""
+        self._done.clear()
+        await super().on_partitions_assigned(assigned, generation_id)
 
     def _new_consumer_thread(self) -> Thread:
         return Thread(self, loop=self.loop, beacon=self.beacon)

@@ -53,7 +53,7 @@ class CachedPairs:
     def stale(self, place: int, now_ms: int, moves: int) -> bool:
         """Whether a row has to be read again: it is old, or items have moved to other places since."""
         found = self._rows.get(place)
-        return found is None or now_ms - found[0] > FRESH_MS or found[1] != moves
+        return found is None or not 0 <= now_ms - found[0] <= FRESH_MS or found[1] != moves
 
     def put(self, place: int, others: Places, counts: Floats, now_ms: int, moves: int) -> None:
         """Keep a row that was read after so many moves."""

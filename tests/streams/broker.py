@@ -73,10 +73,17 @@ def unknown_codec(batch: bytearray) -> None:
 
 
 class FaustReader:
-    """A process that reads events and items through Faust."""
+    """A process that reads events and items through Faust.
+
+    Attributes
+    ----------
+    hold
+        While this file is there, a record "hold" holds its batch.
+    """
 
     def __init__(self, process: Forked, log: Path) -> None:
         self.process, self.log = process, log
+        self.hold = log.with_suffix(".hold")
 
     def told(self) -> list[dict[str, Any]]:
         """All that it told."""
@@ -90,6 +97,10 @@ class FaustReader:
     def values(self, topic: str) -> list[str]:
         """The values, in their order."""
         return [value for _, _, value in self.records(topic)]
+
+    def held(self) -> list[dict[str, Any]]:
+        """The records that held a batch."""
+        return [one for one in self.told() if "holding" in one]
 
     def state(self) -> dict[str, Any]:
         """What it last told of itself."""
@@ -115,6 +126,7 @@ def faust_reader(
     log = folder / f"{name}.log"
     streams = {"kafka": config.kafka.model_dump(), "topics": config.topics.model_dump()}
     told = {"streams": streams, "group": group, "stall_s": stall_s, "metadata_ms": METADATA_MS}
+    told["hold"] = str(log.with_suffix(".hold"))
     process = Forked(json.dumps(told), log=log, env={}, program="tests.streams.faust_program")
     try:
         yield FaustReader(process, log)

@@ -7,6 +7,8 @@ import asyncio
 import json
 import sys
 from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 from streams.config import RoleConfig, StreamsConfig
@@ -24,8 +26,13 @@ def tell(**what: Any) -> None:
     sys.stdout.flush()
 
 
-async def take(records: Sequence[Record]) -> Sent:
-    """Tell each record."""
+async def take(records: Sequence[Record], hold: Path) -> Sent:
+    """Tell each record; one that says so holds its batch for as long as a file is there."""
+    for record in records:
+        if record.value == b"hold":
+            tell(holding=record.offset, partition=record.partition)
+            while hold.exists():
+                await asyncio.sleep(0.05)
     for record in records:
         value = (record.value or b"").decode("utf-8", "replace")
         tell(topic=record.topic, partition=record.partition, offset=record.offset, value=value[:40], size=len(value))
@@ -37,15 +44,15 @@ def main() -> int:
     told = json.loads(sys.argv[1])
     consumer.METADATA_MS = told["metadata_ms"]
     config = StreamsConfig(**told["streams"])
-    topics = Topics(config.topics.prefix)
+    topics, hold = Topics(config.topics.prefix), Path(told["hold"])
     app = make_app(config, RoleConfig(group=told["group"], stall_s=told["stall_s"]))
     taking = BatchTaker(0.001, lambda: None, SchemaDecoder(config.kafka))
 
     async def on_events(stream: Any) -> None:
-        await taking.run(stream, 64, take)
+        await taking.run(stream, 64, partial(take, hold=hold))
 
     async def on_items(stream: Any) -> None:
-        await taking.run(stream, 64, take)
+        await taking.run(stream, 64, partial(take, hold=hold))
 
     async def state() -> None:
         while True:

@@ -175,3 +175,30 @@ def test_queries_by_another_engine_are_near_and_items_the_same(titles: list[str]
         for query, near in zip(plain.encode_queries(texts), other.encode_queries(texts), strict=True):
             assert float(query.pooled @ near.pooled) > 0.99
             assert (query.tokens * near.tokens).sum(1).min() > 0.98
+
+
+@pytest.mark.parametrize("query_engine", ["auto", "openvino"])
+def test_where_no_other_engine_reads_queries_there_is_one_model(
+    query_engine: EngineName, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from models.encoder import Encoder
+
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    encoder = Encoder(query_engine=query_engine)
+    assert encoder.query_engine == encoder.engine == "eager"
+    assert encoder._queries.reader is encoder._items.reader
+
+
+def test_an_encoder_of_queries_without_its_engine_is_as_precise_as_asked_for(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from models.encoder import Encoder
+    from models.training.towers import fresh_bert
+    from models.weights import PACKAGED
+
+    fresh_bert(PACKAGED).save_pretrained(tmp_path)
+    plain = Encoder(adapter=tmp_path, precision="bfloat16")
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    other = Encoder(adapter=tmp_path, precision="bfloat16", query_engine="openvino")
+    [one], [two] = (some.encode_queries(["garden hose"]) for some in (plain, other))
+    assert np.array_equal(one.tokens, two.tokens) and other.query_engine == "eager"

@@ -237,12 +237,12 @@ def end(broker: Broker, topic: str) -> int:
         plain.close()
 
 
-def committed(broker: Broker, topic: str) -> int:
+def committed(broker: Broker, topic: str, partition: int = 0) -> int:
     group = f"{broker.config.topics.prefix}group"
     admin = broker.admin()
     try:
         offsets = admin.list_group_offsets(group)
-        found = offsets.get(group, offsets).get(TopicPartition(topic, 0))
+        found = offsets.get(group, offsets).get(TopicPartition(topic, partition))
         return -1 if found is None else int(found.offset)
     finally:
         admin.close()
@@ -396,6 +396,36 @@ class Following:
         self._end = True
         self._thread.join(60)
         self._loop.close()
+
+
+def test_a_batch_that_ends_after_its_partition_moved_takes_no_commit_back(broker: Broker) -> None:
+    topic = broker.topics.events
+
+    def both(value: str, count: int = 1) -> None:
+        for number in (0, 1):
+            broker.send(topic, [value] * count, partition=number)
+
+    with broker.faust("first") as first:
+        first.hold.touch()
+        both("hold")
+        first.until(lambda: first.state()["lag"] == 2 and first.held())  # though nothing was ever committed
+        with broker.faust("second") as second:
+            second.until(lambda: second.values(topic))
+            [(moved, _, _)] = second.records(topic)
+            both("more", 100)
+            second.until(lambda: committed(broker, topic, moved) == 101)
+            first.hold.unlink()
+            first.until(lambda: committed(broker, topic, 1 - moved) == 101)
+        first.until(lambda: first.state()["partitions"] == 3)
+        before = len(first.held())
+        first.hold.touch()
+        both("hold")
+        first.until(lambda: len(first.held()) > before)
+        for _ in range(15):  # it commits once a second
+            assert committed(broker, topic, moved) >= 101
+            time.sleep(0.2)
+        first.hold.unlink()
+        first.until(lambda: committed(broker, topic, moved) == 102 == committed(broker, topic, 1 - moved))
 
 
 def test_partitions_that_are_added_are_read_from_their_beginning(broker: Broker) -> None:
