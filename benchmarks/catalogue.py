@@ -347,7 +347,7 @@ def _unit(rows: Floats) -> Floats:
     return unit
 
 
-@smoke(largest=1_000, reals=40, batches=10, workers=1)
+@smoke(largest=300, reals=40, batches=3, workers=1)
 def main(
     json: Annotated[Path | None, typer.Option(help="Write the figures here.")] = None,
     largest: Annotated[

@@ -24,15 +24,15 @@ TITLES = [f"{thing.title()} in {colour}, 20 m, for house and garden" for colour 
 def test_a_student_comes_nearer_with_reading_and_leaves_items_alone(encoder: Encoder, tmp_path: Path) -> None:
     told: list[float] = []
     found: dict[float, dict[str, float]] = {}
-    for passes in (0.3, 12.0):
+    for passes in (0.3, 5.0):
         student, found[passes] = distil(
             encoder, QUERIES, TITLES, tmp_path / "student", layers=2, rate=1e-3, passes=passes, bf16=False,
             progress=told.append,
         )  # fmt: skip
-    assert found[12.0]["query_layers"] == 2
+    assert found[5.0]["query_layers"] == 2
     for name in ("query_cosine", "query_token_cosine"):
-        assert found[12.0][name] > found[0.3][name] + 0.03, found
-        assert found[12.0][name] > 0.8, found
+        assert found[5.0][name] > found[0.3][name] + 0.03, found
+        assert found[5.0][name] > 0.8, found
     assert told[-1] == 1.0
     assert student.version == encoder.version and student.query_version != encoder.query_version
     [one], [other] = (some.encode_items(["Garden hose"]) for some in (encoder, student))
