@@ -346,7 +346,7 @@ def medians(rows: list[dict[str, Value]]) -> dict[str, Value]:
     found: dict[str, Value] = {}
     for name in dict.fromkeys(name for row in rows for name in row if name not in ("strategy", "seed")):
         values = [float(value) for row in rows if isinstance(value := row.get(name), int | float)]
-        if values := [value for value in values if not math.isnan(value)]:
+        if values:
             found[name] = statistics.median(values)
     return found
 

@@ -247,7 +247,7 @@ class Encoder:
         """A model that encodes queries alone."""
         try:
             model = self._load(adapter, engine)
-        except (OSError, ValueError, KeyError, RuntimeError) as error:
+        except (OSError, RuntimeError) as error:
             raise WeightsError(f"{adapter} holds no encoder of queries: {error}") from error
         if model.config.num_hidden_layers < 1:
             raise WeightsError(f"{adapter} encodes queries by no layers")

@@ -30,12 +30,12 @@ class Thread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
     ----------
     read
         For each partition the offsets of the first and of the last delivered record, None before there is one, and the
-        read position. All are set at once, so that Faust's other thread never sees one without the others.
+        read position. Both are set at once, so that Faust's other thread never sees one without the other.
     """
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.read: dict[TopicPartition, tuple[int | None, int | None, int]] = {}
+        self.read: dict[TopicPartition, tuple[tuple[int, int] | None, int]] = {}
         self._assigned: object = None
 
     @property
@@ -81,10 +81,10 @@ class Thread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
             self._assigned, self.read = assigned, {}
         for partition in consumer.assignment():
             if (at := consumer.at(partition)) is not None:
-                first, last, _ = self.read.get(partition, (None, None, 0))
+                delivered, _ = self.read.get(partition, (None, 0))
                 if some := records.get(partition):
-                    first, last = some[0].offset if first is None else first, some[-1].offset
-                self.read[partition] = first, last, at
+                    delivered = delivered[0] if delivered else some[0].offset, some[-1].offset
+                self.read[partition] = delivered, at
         return records
 
 
@@ -135,10 +135,13 @@ class FaustConsumer(driver.Consumer):  # type: ignore[misc]
         found = self._thread.read.get(partition)
         if found is None or not self._thread.current:
             return None
-        (first, last, at), done = found, self._done.get(partition)
-        if first is None or last is None or (done is not None and last < done <= at):
+        (delivered, at), done = found, self._done.get(partition)
+        if delivered is None:
             return at
-        return done if done is not None and done <= at else first
+        first, last = delivered
+        if done is None or done > at:
+            return first
+        return at if last < done else done
 
     def ack(self, message: Any) -> bool:
         """Called by Faust when a message, and so each message before it, is processed. What was delivered before the
@@ -152,15 +155,9 @@ class FaustConsumer(driver.Consumer):  # type: ignore[misc]
                 self._done[message.tp] = message.offset + 1
             return True
 
-    async def on_partitions_revoked(self, revoked: set[TopicPartition]) -> None:
-        """Called by Faust's thread."""
-        await super().on_partitions_revoked(revoked)
-        for partition in revoked:
-            self._done.pop(partition, None)
-
     async def on_partitions_assigned(self, assigned: set[TopicPartition], generation_id: int = 0) -> None:
-        """Called by Faust's thread, which has counted the generation by now. What was acknowledged since the partitions
-        were revoked is of the former one."""
+        """Called by Faust's thread, which has counted the generation by now. What was acknowledged until then is of the
+        former one, and kept until then: a commit while partitions are revoked goes as far as the last one did."""
         self._done.clear()
         await super().on_partitions_assigned(assigned, generation_id)
 

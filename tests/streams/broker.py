@@ -81,9 +81,8 @@ class FaustReader:
         While this file is there, a record "hold" holds its batch.
     """
 
-    def __init__(self, process: Forked, log: Path) -> None:
-        self.process, self.log = process, log
-        self.hold = log.with_suffix(".hold")
+    def __init__(self, process: Forked, log: Path, hold: Path) -> None:
+        self.process, self.log, self.hold = process, log, hold
 
     def told(self) -> list[dict[str, Any]]:
         """All that it told."""
@@ -123,13 +122,13 @@ def faust_reader(
     config: StreamsConfig, group: str, folder: Path, name: str = "faust", stall_s: float = 60.0
 ) -> Iterator[FaustReader]:
     """One that runs."""
-    log = folder / f"{name}.log"
+    log, hold = folder / f"{name}.log", folder / f"{name}.hold"
     streams = {"kafka": config.kafka.model_dump(), "topics": config.topics.model_dump()}
     told = {"streams": streams, "group": group, "stall_s": stall_s, "metadata_ms": METADATA_MS}
-    told["hold"] = str(log.with_suffix(".hold"))
+    told["hold"] = str(hold)
     process = Forked(json.dumps(told), log=log, env={}, program="tests.streams.faust_program")
     try:
-        yield FaustReader(process, log)
+        yield FaustReader(process, log, hold)
     finally:
         process.stop(timeout_s=20)
 
